@@ -1,0 +1,1 @@
+"""What a terminal maker installs: cards, readers, national cryptography and the client of the settlement service."""

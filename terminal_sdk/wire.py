@@ -1,0 +1,332 @@
+"""The messages between terminal and service: one typed structure each, shared by both sides and by the OpenAPI page."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+MAX_FEN = 100_000_000_000
+"""The largest amount one bill may have, in fen (one thousand million yuan)."""
+
+Fen = Annotated[int, Meta(ge=0, le=MAX_FEN, description="An amount in fen (1/100 CNY).")]
+PositiveFen = Annotated[int, Meta(ge=1, le=MAX_FEN, description="An amount in fen (1/100 CNY), not zero.")]
+IdempotencyKey = Annotated[
+    str,
+    Meta(
+        min_length=8,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.:-]+$",
+        description="Made by the terminal and written durably before the first send; unique in its institution.",
+    ),
+]
+VisitNo = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=40,
+        pattern=r"^[A-Za-z0-9_./-]+$",
+        description="The institution's number of the visit or pharmacy order; each of its lines settles once.",
+    ),
+]
+CardNumber = Annotated[
+    str, Meta(pattern=r"^[A-Z0-9]{9}$", description="Social security card number (EF05, tag 07).")
+]
+TerminalId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{8}$", description="Eight characters, as in field 41.")]
+Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})*$", max_length=4096)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SM3, lower-case hex.")]
+Category = Literal["A", "B", "C"]
+"""Catalog class of a fee line: A = 甲, B = 乙, C = 丙 (own expense: never on insurance)."""
+VisitType = Literal["outpatient", "pharmacy"]
+Remainder = Literal["bank", "cash"]
+OnBankDecline = Literal["release", "cash"]
+SettlementState = Literal["pending", "settled", "declined", "reversing", "reversed"]
+"""pending: not yet known · settled: paid, receipt valid · declined: nothing was charged · reversing: taken back,
+the bank is still being told · reversed: taken back everywhere. pending and reversing are not final."""
+
+
+class FeeLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of the bill. ``amount_fen`` is the line's whole amount; ``quantity`` is for print only."""
+
+    line_no: Annotated[int, Meta(ge=1, le=100_000)]
+    item_code: Annotated[str, Meta(min_length=1, max_length=32)]
+    item_name: Annotated[str, Meta(min_length=1, max_length=100)]
+    category: Category
+    amount_fen: Fen
+    quantity: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,4})?$")] = "1"
+
+
+class CardRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which card lies in the reader. A third-generation card names its certificate (SM3 of the DER form)."""
+
+    card_number: CardNumber
+    certificate_fingerprint: Digest | None = None
+
+
+class CardProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="sm2", tag_field="kind"):
+    """A third-generation card's SM2 signature over the settlement challenge (see ``signing``)."""
+
+    counter: Annotated[int, Meta(ge=1, le=0xFFFFFFFF, description="The card's counter; it only rises.")]
+    signed_at_ms: Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$", description="r‖s in hex.")]
+
+
+class LegacyProof(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="legacy", tag_field="kind"
+):
+    """A legacy card's static data and its keyed check value; it can never reach a bank account."""
+
+    static_data: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+$", max_length=1024)]
+    check_value: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+
+
+Proof = CardProof | LegacyProof
+
+
+class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ask who would pay what for this bill. Changes nothing."""
+
+    visit_no: VisitNo
+    visit_type: VisitType
+    service_date: dt.date
+    card: CardRef
+    lines: Annotated[list[FeeLine], Meta(min_length=1, max_length=3000)]
+    total_fen: PositiveFen
+    remainder: Remainder = "bank"
+
+
+class SplitPart(Struct, frozen=True, kw_only=True):
+    """Which rule gave which amount (fen) of a line to whom."""
+
+    line_no: int
+    rule: str
+    payer: Literal["current_year", "carried_over", "bank", "cash"]
+    amount_fen: int
+
+
+class Split(Struct, frozen=True, kw_only=True):
+    """Who pays what, in fen. The four payers sum to ``total_fen``; ``own_expense_fen`` is the class C share of it."""
+
+    total_fen: int
+    own_expense_fen: int
+    current_year_fen: int
+    carried_over_fen: int
+    bank_fen: int
+    cash_fen: int
+    parts: list[SplitPart] = []
+
+
+class BalanceAfter(Struct, frozen=True, kw_only=True):
+    """What would be left on the insurance accounts, in fen."""
+
+    current_year_fen: int
+    carried_over_fen: int
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """An offer: ``token`` is handed back with the settlement, ``digest`` is what the card signs.
+
+    ``bank_notice`` says why a bank account is not asked although a remainder exists (an error code), else null.
+    """
+
+    token: str
+    digest: str
+    split: Split
+    balance_after: BalanceAfter
+    bank_notice: str | None
+    expires_at: dt.datetime
+
+
+class SettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settle one bill. Exactly one of ``quote`` and ``bank_ceiling_fen`` says what the patient agreed to.
+
+    ``deadline_ms``: when this time has passed with the bank's answer unknown, the service turns back for good.
+    ``wait_ms``: how long the service may hold the answer back before it says 202.
+    """
+
+    idempotency_key: IdempotencyKey
+    visit_no: VisitNo
+    visit_type: VisitType
+    service_date: dt.date
+    card: CardRef
+    lines: Annotated[list[FeeLine], Meta(min_length=1, max_length=3000)]
+    total_fen: PositiveFen
+    proof: Proof
+    quote: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    bank_ceiling_fen: Fen | None = None
+    remainder: Remainder = "bank"
+    on_bank_decline: OnBankDecline = "release"
+    pin_block: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")] | None = None
+    deadline_ms: Annotated[int, Meta(ge=1_000, le=150_000)] = 150_000
+    wait_ms: Annotated[int, Meta(ge=0, le=30_000)] = 10_000
+
+
+class Decline(Struct, frozen=True, kw_only=True):
+    """Why nothing was charged. ``bank_code`` is the bank's own response code, kept as it came."""
+
+    code: str
+    message: str
+    bank_code: str | None = None
+
+
+class BankPart(Struct, frozen=True, kw_only=True):
+    """The bank's side of a settlement. ``reference`` is the retrieval reference (field 37)."""
+
+    bank: str
+    amount_fen: int
+    state: str
+    reference: str
+    authorisation: str | None = None
+    response_code: str | None = None
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What became of a bill. ``final`` false means: ask again at ``GET /v1/settlements/{id}``."""
+
+    settlement_id: str
+    idempotency_key: str
+    visit_no: str
+    state: SettlementState
+    final: bool
+    split: Split
+    accepted_at: dt.datetime
+    deadline_at: dt.datetime
+    posting_date: dt.date | None
+    bank: BankPart | None
+    bank_notice: str | None
+    decline: Decline | None
+    receipt_id: str | None
+    reversal_id: str | None
+
+
+class ReversalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a settlement back whole. Never refused for being early, late or repeated."""
+
+    idempotency_key: IdempotencyKey
+    reason: Annotated[str, Meta(min_length=1, max_length=100)] = "till"
+
+
+class ReversalByKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take back the settlement sent under ``original_idempotency_key``, also one that never arrived."""
+
+    idempotency_key: IdempotencyKey
+    original_idempotency_key: IdempotencyKey
+    reason: Annotated[str, Meta(min_length=1, max_length=100)] = "till"
+
+
+class Reversal(Struct, frozen=True, kw_only=True):
+    """What became of a reversal. ``settlement_id`` is null for a tombstone: the original had not arrived."""
+
+    reversal_id: str
+    idempotency_key: str
+    settlement_id: str | None
+    state: Literal["reversing", "reversed"]
+    final: bool
+    returned: Split | None
+    bank: BankPart | None
+    receipt_id: str | None
+
+
+class ReceiptLine(Struct, frozen=True, kw_only=True):
+    """One printed line of the bill."""
+
+    line_no: int
+    item_name: str
+    category: Category
+    quantity: str
+    amount_fen: int
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """The receipt as data and as printable text (48 columns, 80 mm paper). Names and numbers are masked."""
+
+    receipt_id: str
+    kind: Literal["settlement", "reversal"]
+    settlement_id: str
+    institution_id: str
+    institution_name: str
+    terminal_id: str
+    visit_no: str
+    patient: str
+    card_number: str
+    service_date: dt.date
+    posting_date: dt.date
+    issued_at: dt.datetime
+    lines: list[ReceiptLine]
+    split: Split
+    bank: BankPart | None
+    text: str
+
+
+class EnrolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A new terminal's certificate request (PEM), with the one-time code its operator was given."""
+
+    terminal_id: TerminalId
+    enrolment_code: Annotated[str, Meta(min_length=8, max_length=64)]
+    csr_pem: Annotated[str, Meta(max_length=8192)]
+
+
+class Enrolment(Struct, frozen=True, kw_only=True):
+    """The terminal's certificate and the chain that issued it, PEM."""
+
+    terminal_id: str
+    institution_id: str
+    certificate_pem: str
+    ca_pem: str
+
+
+class ChallengeRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ask for a sign-in challenge."""
+
+    terminal_id: TerminalId
+
+
+class Challenge(Struct, frozen=True, kw_only=True):
+    """A challenge to sign with the terminal's key; short-lived."""
+
+    challenge: str
+    expires_at: dt.datetime
+
+
+class SignInRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """签到: the challenge, signed by the terminal's SM2 key (see ``signing.sign_in_message``)."""
+
+    terminal_id: TerminalId
+    challenge: Annotated[str, Meta(max_length=512)]
+    certificate_fingerprint: Digest
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A day's session. ``sealed_keys``: SM2 ciphertext (hex) of MAC key (32 bytes) ‖ PIN key (16 bytes)."""
+
+    session_id: str
+    terminal_id: str
+    institution_id: str
+    sealed_keys: str
+    expires_at: dt.datetime
+    server_time_ms: int
+
+
+class ErrorDetail(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A refusal: stable ``code``, what to do in ``message``, the field that is wrong where there is one."""
+
+    code: str
+    message: str
+    field: str | None = None
+    retry_after_ms: int | None = None
+    settlement_id: str | None = None
+    quote: Quote | None = None
+
+
+class ErrorBody(Struct, frozen=True, kw_only=True):
+    """The body of every 4xx and 5xx answer."""
+
+    error: ErrorDetail
+
+
+def encode(message: Struct) -> bytes:
+    """The JSON bytes of a message; the same message always gives the same bytes."""
+    return msgspec.json.encode(message)

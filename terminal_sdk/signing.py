@@ -29,9 +29,7 @@ def sign_in_message(terminal_id: str, challenge: str) -> bytes:
     return f"settlement-sign-in-1\n{terminal_id}\n{challenge}".encode()
 
 
-def settlement_challenge(
-    *, terminal_id: str, visit_no: str, total_fen: int, agreed: str, signed_at_ms: int
-) -> bytes:
+def settlement_challenge(*, terminal_id: str, visit_no: str, total_fen: int, agreed: str, signed_at_ms: int) -> bytes:
     """The 32 bytes a card signs: binds terminal, visit, bill, what was agreed to, and time (ms).
 
     ``agreed`` is ``quote:<digest>`` or ``ceiling:<fen>``.

@@ -31,9 +31,7 @@ VisitNo = Annotated[
         description="The institution's number of the visit or pharmacy order; each of its lines settles once.",
     ),
 ]
-CardNumber = Annotated[
-    str, Meta(pattern=r"^[A-Z0-9]{9}$", description="Social security card number (EF05, tag 07).")
-]
+CardNumber = Annotated[str, Meta(pattern=r"^[A-Z0-9]{9}$", description="Social security card number (EF05, tag 07).")]
 TerminalId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{8}$", description="Eight characters, as in field 41.")]
 Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})*$", max_length=4096)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SM3, lower-case hex.")]
@@ -73,9 +71,7 @@ class CardProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$", description="r‖s in hex.")]
 
 
-class LegacyProof(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="legacy", tag_field="kind"
-):
+class LegacyProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="legacy", tag_field="kind"):
     """A legacy card's static data and its keyed check value; it can never reach a bank account."""
 
     static_data: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+$", max_length=1024)]

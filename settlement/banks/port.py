@@ -12,8 +12,8 @@ class BankOutcome(enum.StrEnum):
     """What one message to a bank came to.
 
     ``NOT_SENT``: this call knows that not one byte left the process. ``UNKNOWN``: bytes may have left and no
-    valid, conclusive answer came (time-out, closed link, bad MAC, codes 68, 91, 94, 96, 98). ``NOT_FOUND``: the bank says that
-    it has no such original (code 25).
+    valid, conclusive answer came (time-out, closed link, bad MAC, codes 68, 91, 94, 96, 98). ``NOT_FOUND``: the bank
+    says that it has no such original (code 25).
     """
 
     APPROVED = "approved"
@@ -27,8 +27,8 @@ class BankOutcome(enum.StrEnum):
 class MessageIdentity:
     """By what a bank message is known (rule 11 of the saga): a trace number alone has six digits and repeats.
 
-    ``transmitted``: field 7, ``MMDDhhmmss`` UTC · ``trace``: field 11, six digits · ``reference``: field 37, twelve digits ·
-    ``terminal_id``: field 41, eight characters.
+    ``transmitted``: field 7, ``MMDDhhmmss`` UTC · ``trace``: field 11, six digits ·
+    ``reference``: field 37, twelve digits · ``terminal_id``: field 41, eight characters.
     """
 
     bank: str
@@ -43,7 +43,8 @@ class BankOrder:
     """One message to a bank. For every verb but ``debit``, ``original`` names the debit that is meant.
 
     ``pan``: account number of the bank application · ``amount_fen``: always the amount of this message ·
-    ``pin_block``: field 52 under the *terminal's* PIN key together with that key (the link translates it to the bank's), or None.
+    ``pin_block``: field 52 under the *terminal's* PIN key together with that key
+    (the link translates it to the bank's), or None.
     """
 
     identity: MessageIdentity
@@ -59,7 +60,8 @@ class BankOrder:
 class BankAnswer:
     """What came back. ``response_code`` is the bank's field 39, kept to the end; ``settlement_date`` its field 15.
 
-    ``detail`` is a stable word for what the link itself saw: ``timeout``, ``circuit_open``, ``closed``, ``bad_mac``, ``busy``, ``lease_over`` …
+    ``detail`` is a stable word for what the link itself saw: ``timeout``, ``circuit_open``, ``closed``, ``bad_mac``,
+    ``busy``, ``lease_over`` …
     """
 
     outcome: BankOutcome
@@ -85,7 +87,10 @@ class BankPort(Protocol):
         ...
 
     async def reverse(self, order: BankOrder, send_before: float) -> BankAnswer:
-        """0400 of ``original``, whose outcome is unknown. APPROVED: undone, or never to be done. NOT_FOUND: see the directory."""
+        """0400 of ``original``, whose outcome is unknown. APPROVED: undone, or never to be done.
+
+        NOT_FOUND proves nothing from a bank that does not remember refusals; see the directory.
+        """
         ...
 
     async def void(self, order: BankOrder, send_before: float) -> BankAnswer:

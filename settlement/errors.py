@@ -1,0 +1,88 @@
+"""The one catalogue of refusals: stable code, HTTP status and what the caller should do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from terminal_sdk.wire import Quote
+
+CATALOGUE: dict[str, tuple[int, str]] = {
+    # requests
+    "BAD_JSON": (400, "The body is not valid JSON of this message; see /openapi.json."),
+    "BAD_FIELD": (422, "A field is missing, unknown or out of range."),
+    "LINES_DO_NOT_ADD_UP": (422, "total_fen must equal the sum of the lines' amount_fen."),
+    "DUPLICATE_LINE_NO": (422, "Each line_no may occur once in a bill."),
+    "SERVICE_DATE_OUT_OF_RANGE": (422, "The service date may not lie in the future or more than 366 days back."),
+    "CONSENT_MISSING": (422, "Give exactly one of quote and bank_ceiling_fen."),
+    "BODY_TOO_LARGE": (413, "The body is larger than this service accepts."),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Send application/json."),
+    "NOT_FOUND": (404, "There is nothing here."),
+    "METHOD_NOT_ALLOWED": (405, "This path does not take that method."),
+    # terminals
+    "TERMINAL_UNKNOWN": (401, "This terminal is not enrolled."),
+    "TERMINAL_SUSPENDED": (403, "This terminal is suspended; call the operator."),
+    "ENROLMENT_REFUSED": (403, "The enrolment code is wrong, used or expired; ask the operator for a new one."),
+    "CSR_INVALID": (422, "The certificate request cannot be read, or its signature is wrong."),
+    "TERMINAL_CERTIFICATE_EXPIRED": (403, "The terminal's certificate has expired; enrol again."),
+    "TERMINAL_CERTIFICATE_UNKNOWN": (403, "This is not the certificate that the terminal was enrolled with."),
+    "CHALLENGE_INVALID": (401, "The challenge is wrong or too old; ask for a new one."),
+    "SIGNATURE_INVALID": (401, "The signature is wrong."),
+    "SESSION_MISSING": (401, "Sign in first and send the session, time, nonce and MAC headers."),
+    "SESSION_EXPIRED": (401, "The session is over; sign in again."),
+    "MAC_INVALID": (401, "The MAC is wrong."),
+    "CLOCK_SKEW": (401, "The terminal's clock is too far off; set it by the time of the sign-in answer."),
+    "NONCE_REPLAYED": (401, "This nonce was used before; a request is never sent twice with the same nonce."),
+    # cards
+    "CARD_UNKNOWN": (404, "This card is not in the registry."),
+    "CARD_NOT_ACTIVATED": (403, "The card's social security function is not activated yet."),
+    "CARD_FROZEN": (403, "The card's social security function is frozen."),
+    "CARD_LOST": (403, "The card was reported lost."),
+    "CARD_VOID": (403, "The card is void; a newer one was activated."),
+    "CARD_EXPIRED": (403, "The card has expired."),
+    "CARD_CERTIFICATE_MISMATCH": (403, "The certificate read is not the one registered for this card."),
+    "CARD_CERTIFICATE_EXPIRED": (403, "The card's certificate has expired; the card must be replaced."),
+    "CARD_CERTIFICATE_REVOKED": (403, "The card's certificate was revoked."),
+    "CARD_PROOF_INVALID": (403, "The card's signature or check value is wrong; read the card again."),
+    "CARD_PROOF_STALE": (403, "The card's signature is too old or from the future; read the card again."),
+    "CARD_COUNTER_REPLAYED": (403, "The card's counter did not rise; read the card again."),
+    "PIN_BLOCK_INVALID": (422, "The PIN block is not a 16-byte block in hex."),
+    # settlements
+    "IDEMPOTENCY_KEY_REUSED": (409, "This key was used with another body; a new bill needs a new key."),
+    "REVERSED_BEFORE_ARRIVAL": (409, "A reversal of this key came first; the bill is not settled."),
+    "BILL_ALREADY_SETTLED": (409, "A line of this visit is settled or being settled already."),
+    "AGREEMENT_EXCEEDED": (409, "The bank's part would exceed what the patient agreed to; show the new quote."),
+    "QUOTE_INVALID": (422, "The quote is not from this service, or was made for another bill."),
+    "QUOTE_EXPIRED": (409, "The quote has expired; ask for a new one."),
+    "PERSON_BUSY": (409, "Another bill of this person is being settled; try again shortly."),
+    "SETTLEMENT_UNKNOWN": (404, "This institution has no such settlement."),
+    "RECEIPT_UNKNOWN": (404, "This institution has no such receipt (a receipt exists once the bill is settled)."),
+    # service
+    "OVERLOADED": (503, "The service is at its limit; try again after the time given."),
+    "NOT_READY": (503, "The service is not ready; try again after the time given."),
+    "INTERNAL": (500, "The service failed; ask for the status under your idempotency key before anything else."),
+}
+"""Code → (HTTP status, default message). The code is stable; the message may be reworded."""
+
+
+class ServiceError(Exception):
+    """A refusal that changed nothing. ``code`` is a key of ``CATALOGUE``; the message says what to do."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        retry_after_ms: int | None = None,
+        settlement_id: str | None = None,
+        quote: Quote | None = None,
+    ) -> None:
+        self.status, default = CATALOGUE[code]
+        self.code = code
+        self.message = message or default
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+        self.settlement_id = settlement_id
+        self.quote = quote
+        super().__init__(f"{code}: {self.message}")

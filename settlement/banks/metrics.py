@@ -1,0 +1,31 @@
+"""Counters and gauges of the bank links, in the process's default Prometheus registry."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter(
+    "settlement_bank_requests_total",
+    "Messages to banks by verb, outcome and the link's own word for it",
+    ["bank", "verb", "outcome", "detail"],
+)
+LATENCY = Histogram(
+    "settlement_bank_answer_seconds",
+    "From the socket write to the bank's answer, answered messages only",
+    ["bank", "verb"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+IN_FLIGHT = Gauge("settlement_bank_in_flight", "Messages under way", ["bank"])
+READY = Gauge("settlement_bank_link_ready", "1 while the link is signed on and has working keys", ["bank"])
+CIRCUIT = Gauge("settlement_bank_circuit_state", "0 closed, 1 half-open (probing), 2 open", ["bank"])
+UNMATCHED = Counter(
+    "settlement_bank_unmatched_answers_total",
+    "Answers nobody waited for: late, duplicate, unsolicited, bad_mac",
+    ["bank", "kind"],
+)
+REJECTED = Counter(
+    "settlement_bank_rejected_answers_total",
+    "Answers with the right identity that proved nothing: bad_mac, wrong_amount, wrong_code, malformed",
+    ["bank", "reason"],
+)
+CONNECTS = Counter("settlement_bank_connects_total", "Attempts to connect and sign on", ["bank", "result"])

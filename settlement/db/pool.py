@@ -1,0 +1,120 @@
+"""The connection pool: JSON and time zone set up, and a server refused that is unreachable, too old or not durable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import asyncpg
+import msgspec
+
+from settlement.config import Settings
+from settlement.db.errors import DatabaseError, DatabaseNotDurable, DatabaseTooOld, DatabaseUnreachable
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection: TypeAlias = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+"""A connection, taken from a pool or not. (At run time asyncpg's classes take no type parameters.)"""
+
+OLDEST_MAJOR = 15
+DURABLE_COMMITS = frozenset({"on", "remote_apply"})
+"""The values of synchronous_commit that return only when the commit is safe here and on a synchronous replica."""
+
+_CONNECT_TIMEOUT_S = 10.0
+_REFUSALS = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # also a wrong password
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientPrivilegeError,
+)
+
+
+async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
+    """Connect to ``settings.database_url`` and check the server.
+
+    Every connection speaks UTC, maps ``json`` and ``jsonb`` to Python values, and cancels statements that run too
+    long. Raises ``DatabaseUnreachable``, ``DatabaseTooOld`` or ``DatabaseNotDurable``.
+    """
+    url = settings.database_url
+    if url is None:
+        raise DatabaseError("no database: set SETTLEMENT_DATABASE_URL, or start the embedded server first")
+    try:
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=settings.db_pool_min,
+            max_size=settings.db_pool_max,
+            init=_prepare,
+            timeout=_CONNECT_TIMEOUT_S,
+            server_settings={
+                "application_name": "settlement",
+                "timezone": "UTC",
+                "statement_timeout": str(settings.db_statement_timeout_ms),
+                "idle_in_transaction_session_timeout": "60000",
+            },
+        )
+    except (OSError, TimeoutError, *_REFUSALS) as error:
+        reason = str(error) or f"no answer within {_CONNECT_TIMEOUT_S:.0f} s"
+        raise DatabaseUnreachable(
+            f"cannot connect to PostgreSQL at {address(url)}: {reason}; is SETTLEMENT_DATABASE_URL right?"
+        ) from error
+    except (asyncpg.InterfaceError, ValueError) as error:  # the URL cannot be understood; its text may hold a password
+        raise DatabaseUnreachable("SETTLEMENT_DATABASE_URL is not an address that PostgreSQL clients know") from error
+    try:
+        async with pool.acquire() as connection:
+            await check_server(connection, allow_weak_durability=settings.allow_weak_durability)
+    except BaseException:
+        await pool.close()
+        raise
+    return pool
+
+
+async def check_server(connection: Connection, *, allow_weak_durability: bool) -> None:
+    """Refuse a server that is too old, or one that may lose commits (unless that is allowed)."""
+    version = connection.get_server_version()
+    if version.major < OLDEST_MAJOR:
+        raise DatabaseTooOld(
+            f"the database server is PostgreSQL {version.major}.{version.minor}; {OLDEST_MAJOR} or newer is needed"
+        )
+    weak = await durability_report(connection)
+    if weak and not allow_weak_durability:
+        raise DatabaseNotDurable(
+            "the database may lose settled bills in a crash: " + "; ".join(weak) + " "
+            "(SETTLEMENT_ALLOW_WEAK_DURABILITY=true accepts that, for experiments only)"
+        )
+
+
+async def durability_report(connection: Connection) -> list[str]:
+    """What makes the server's commits less than durable, one sentence each; empty when all is well."""
+    names = ["fsync", "full_page_writes", "synchronous_commit"]
+    rows = await connection.fetch(
+        "SELECT name, setting FROM pg_catalog.pg_settings WHERE name = ANY($1::text[]) ORDER BY name", names
+    )
+    found = {row["name"]: row["setting"] for row in rows}
+    report = [f"{name} is {found[name]}, expected on" for name in names[:2] if found[name] != "on"]
+    if found["synchronous_commit"] not in DURABLE_COMMITS:
+        report.append(f"synchronous_commit is {found['synchronous_commit']}, expected on or remote_apply")
+    return report
+
+
+def address(url: str) -> str:
+    """Host, port and database of a URL, for messages: never the user or the password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or parse_qs(parts.query).get("host", ["localhost"])[0]
+        port = parts.port or parse_qs(parts.query).get("port", ["5432"])[0]
+    except ValueError:
+        return "(an address that cannot be read)"
+    return f"{host}:{port}/{unquote(parts.path.lstrip('/'))}"
+
+
+async def _prepare(connection: Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=_encode_json, decoder=msgspec.json.decode, format="text"
+        )
+
+
+def _encode_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,128 @@
+"""Databases for tests: one server per session, one migrated template, and a fresh copy of it for each test that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from settlement.db.embedded import EmbeddedPostgres
+from settlement.db.migrate import migrate
+
+SERVER_VARIABLE = "SETTLEMENT_TEST_DATABASE_URL"
+"""An address of a server whose role may create databases; without it the tests start an embedded one."""
+
+_FOLDER_PREFIX = "settlement-test-"
+
+
+class TestDatabases:
+    """Makes and drops databases on one server. ``url`` is the address that they are made through."""
+
+    __test__ = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._prefix = f"settlement_test_{secrets.token_hex(4)}"
+        self._made = 0
+        self._template: str | None = None
+
+    async def create(self, *, migrated: bool = True) -> str:
+        """A new database, a copy of the migrated template or an empty one; its DSN."""
+        if not migrated:
+            return await self._create_from("template1")
+        if self._template is None:
+            dsn = await self._create_from("template1")
+            connection = await asyncpg.connect(dsn)
+            try:
+                await migrate(connection)
+            finally:
+                await connection.close()
+            self._template = database_name(dsn)
+        return await self._create_from(self._template)
+
+    async def drop(self, dsn: str) -> None:
+        """Drop a database, whoever is still connected."""
+        await self._execute(f'DROP DATABASE IF EXISTS "{database_name(dsn)}" WITH (FORCE)')
+
+    async def close(self) -> None:
+        """Drop the template."""
+        if self._template is not None:
+            await self._execute(f'DROP DATABASE IF EXISTS "{self._template}" WITH (FORCE)')
+            self._template = None
+
+    async def _create_from(self, template: str) -> str:
+        self._made += 1
+        name = f"{self._prefix}_{self._made}"
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        return with_database(self.url, name)
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.url)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+def with_database(url: str, name: str) -> str:
+    """The same address with another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def database_name(url: str) -> str:
+    """The database of an address."""
+    return urlsplit(url).path.lstrip("/")
+
+
+@contextlib.contextmanager
+def session_server() -> Iterator[str]:
+    """The address of the server for this test session."""
+    if given := os.environ.get(SERVER_VARIABLE):
+        yield given
+        return
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
+    folder.chmod(0o755)  # as root, the server runs as a user of its own, which has to enter
+    with _held(folder):
+        try:
+            with EmbeddedPostgres(folder) as server:
+                yield server.start()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def temporary_databases(url: str) -> AsyncIterator[TestDatabases]:
+    """``TestDatabases`` whose template is dropped at the end."""
+    databases = TestDatabases(url)
+    try:
+        yield databases
+    finally:
+        await databases.close()
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with (folder / "session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def _remove_leftovers() -> None:
+    """Stop and remove the servers of test sessions that were killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / "session.lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if (folder / "postgres").is_dir():
+                server = EmbeddedPostgres(folder)
+                server.start()
+                server.stop()
+            shutil.rmtree(folder, ignore_errors=True)

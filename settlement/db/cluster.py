@@ -17,6 +17,7 @@ from settlement.db.account import run_as
 from settlement.db.errors import EmbeddedError
 from settlement.db.placement import Placement, make_folder, open_private, socket_folder
 from settlement.db.postmaster import Postmaster, is_alive, is_postmaster, read_postmaster, recorded_pid
+from settlement.files import sync_folder
 
 SUPERUSER = "postgres"
 CREATION_SETTINGS = {
@@ -146,7 +147,7 @@ def _initialise(place: Placement) -> None:
     if done.returncode != 0:
         raise EmbeddedError(f"cannot prepare the database in {place.home}: {done.stderr.strip()}")
     draft.rename(place.pgdata)
-    _sync_folder(place.home)
+    sync_folder(place.home)
 
 
 def _lend(place: Placement, text: str) -> Path:
@@ -210,11 +211,3 @@ def _log_since(place: Placement, start: int) -> str:
     with _log_file(place).open("rb") as file:
         file.seek(max(start, file.seek(0, os.SEEK_END) - _LOG_SHOWN_BYTES))
         return file.read().decode("utf-8", "replace").strip()
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -46,6 +46,10 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "CARD_PROOF_INVALID": (403, "The card's signature or check value is wrong; read the card again."),
     "CARD_PROOF_STALE": (403, "The card's signature is too old or from the future; read the card again."),
     "CARD_COUNTER_REPLAYED": (403, "The card's counter did not rise; read the card again."),
+    "NO_BANK_ACCOUNT": (409, "The card has no bank account; only the insurance part can be paid with it."),
+    "FINANCIAL_NOT_ACTIVE": (409, "The card's bank account is not activated; a branch of its bank does that."),
+    "FINANCIAL_FROZEN": (409, "The card's bank account is frozen; ask its bank."),
+    "NO_CERTIFICATE": (409, "A card of the old kind has no certificate."),
     "PIN_BLOCK_INVALID": (422, "The PIN block is not a 16-byte block in hex."),
     # settlements
     "IDEMPOTENCY_KEY_REUSED": (409, "This key was used with another body; a new bill needs a new key."),

@@ -1,0 +1,85 @@
+"""What the registry knows of a card: for a settlement, for an operator's eyes (masked), and as a history."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["third_generation", "legacy"]
+Life = Literal["issued", "lost", "void"]
+FunctionState = Literal["inactive", "active", "frozen"]
+Function = Literal["social", "financial"]
+"""The two independent functions of a card: insurance (社会保障) and bank account (金融)."""
+Account = Literal["current_year", "carried_over"]
+"""A person's two insurance accounts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardContext:
+    """A card as a settlement sees it: one snapshot of the card and of the person's insurance accounts.
+
+    Certificate fields and ``public_key`` (65 bytes 04‖x‖y) are None on a legacy card; ``bank_code`` and ``pan_sealed``
+    where there is no bank account. ``last_counter``: the highest counter a settlement was accepted with.
+    ``account_version`` names the state of the accounts that the two available amounts (fen) belong to.
+    """
+
+    person_id: int
+    card_id: int
+    kind: Kind
+    life: Life
+    social: FunctionState
+    financial: FunctionState
+    expires_on: dt.date
+    certificate_fingerprint: str | None
+    certificate_not_after: dt.datetime | None
+    certificate_revoked_at: dt.datetime | None
+    public_key: bytes | None = field(repr=False)
+    bank_code: str | None
+    pan_sealed: bytes | None = field(repr=False)
+    last_counter: int
+    account_version: int
+    current_year_available_fen: int
+    carried_over_available_fen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSummary:
+    """One line of a list of cards. ``card_number`` is masked."""
+
+    person_id: int
+    card_id: int
+    card_number: str
+    kind: Kind
+    life: Life
+    social: FunctionState
+    financial: FunctionState
+    expires_on: dt.date
+    bank_code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardEvent:
+    """One entry of a card's history. ``replaced_by``: the card whose activation voided this one."""
+
+    event: str
+    happened_at: dt.datetime
+    replaced_by: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardDescription:
+    """Everything an operator may see of a card. Name and numbers are masked; amounts in fen."""
+
+    card: CardSummary
+    name: str
+    id_number: str
+    pan: str | None
+    issued_on: dt.date
+    certificate_fingerprint: str | None
+    certificate_not_after: dt.datetime | None
+    certificate_revoked_at: dt.datetime | None
+    last_counter: int
+    current_year_available_fen: int
+    carried_over_available_fen: int
+    events: tuple[CardEvent, ...]

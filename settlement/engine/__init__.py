@@ -1,0 +1,1 @@
+"""The saga: settle, reverse and recover, over the ledger and the banks."""

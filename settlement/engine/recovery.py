@@ -1,0 +1,68 @@
+"""The recovery loop: whatever is not final and due is claimed and carried on, after a crash as after a time-out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from settlement.engine.background import Background
+from settlement.engine.context import EngineContext
+from settlement.ledger.records import BankLeg, SagaKey
+
+log = structlog.get_logger("settlement.engine")
+
+
+class Recovery:
+    """Claims due legs and acts on them. Several processes may run it side by side; a claim is fenced (rule 9)."""
+
+    def __init__(self, context: EngineContext, background: Background) -> None:
+        self._context = context
+        self._background = background
+        self._loop: asyncio.Task[None] | None = None
+        self._under_way: set[SagaKey] = set()
+
+    def start(self) -> None:
+        """Begin to look for due legs, at once and then at the configured interval."""
+        self._loop = asyncio.create_task(self._run(), name="recovery")
+
+    async def stop(self) -> None:
+        """Stop claiming; what was claimed goes on in the background and is drained with it."""
+        if self._loop is not None:
+            self._loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._loop
+            self._loop = None
+
+    async def _run(self) -> None:
+        interval_s = self._context.limits.recovery_interval_ms / 1_000
+        while True:
+            try:
+                await self.sweep()
+            except Exception:
+                # The database may be away; the loop outlives it.
+                log.exception("recovery_sweep_failed")
+            await self._context.clock.sleep(interval_s)
+
+    async def sweep(self) -> int:
+        """Claim what is due now and carry it on in the background; returns how many legs were claimed."""
+        room = self._context.limits.recovery_batch - len(self._under_way)
+        if room <= 0:
+            return 0
+        now = self._context.clock.now()
+        send_before = self._context.send_before()
+        legs = await self._context.ledger.claim_due_legs(
+            now, self._context.worker, self._context.lease_until(now), room
+        )
+        for leg in legs:
+            log.info("leg_claimed", saga_id=str(leg.key.saga_id), leg=leg.leg, state=leg.state, attempt=leg.attempts)
+            self._under_way.add(leg.key)
+            self._background.start(self._act(leg, send_before), f"recover {leg.key.saga_id}")
+        return len(legs)
+
+    async def _act(self, leg: BankLeg, send_before: float) -> None:
+        try:
+            await self._context.bank_legs.act(leg, send_before)
+        finally:
+            self._under_way.discard(leg.key)

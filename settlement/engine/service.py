@@ -1,0 +1,227 @@
+"""The engine's face: what the API calls. Everything it raises is a ``ServiceError``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Iterator
+
+import msgspec
+import structlog
+
+from settlement.db.batcher import OUTAGES
+from settlement.engine.background import Background
+from settlement.engine.context import EngineContext
+from settlement.engine.receipts import receipt_text
+from settlement.engine.recovery import Recovery
+from settlement.engine.reverse import Reversing, Taken
+from settlement.engine.settle import Settling
+from settlement.engine.views import (
+    bank_part,
+    buried_reversal,
+    reversal_in_place,
+    reversal_view,
+    settlement_view,
+    split_view,
+)
+from settlement.errors import ServiceError
+from settlement.ledger.records import Row, SagaKey
+from settlement.security import mask_name, mask_number
+from settlement.terminals.identity import TerminalIdentity
+from terminal_sdk.wire import (
+    Quote,
+    QuoteRequest,
+    Receipt,
+    ReceiptLine,
+    Reversal,
+    ReversalByKeyRequest,
+    ReversalRequest,
+    Settlement,
+    SettlementRequest,
+)
+
+_POLL_S = 0.1
+_REVERSAL_WAIT_S = 10.0
+
+log = structlog.get_logger("settlement.engine")
+
+
+class SettlementEngine:
+    """Settles, reverses, answers for the state of things, and recovers. One per process."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._context = context
+        self._background = Background(context.limits.background_max)
+        self._settling = Settling(context, self._background)
+        self._reversing = Reversing(context, self._background)
+        self.recovery = Recovery(context, self._background)
+
+    async def start(self) -> None:
+        """Begin recovery; legs left over from a crash are due already."""
+        self.recovery.start()
+
+    async def drain(self, timeout_s: float) -> int:
+        """Stop claiming and wait for what is under way; returns how many tasks were left to the next start."""
+        await self.recovery.stop()
+        return await self._background.drain(timeout_s)
+
+    @property
+    def under_way(self) -> int:
+        """How many sagas this process is working on now."""
+        return self._background.size
+
+    async def quote(self, who: TerminalIdentity, request: QuoteRequest) -> Quote:
+        """Who would pay what for this bill."""
+        with _outages_told():
+            return await self._settling.quote(who, request)
+
+    async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Settlement:
+        """Settle a bill, or give the first answer again. Not final after ``wait_ms``: the till asks for the status."""
+        with _outages_told():
+            accepted = await self._settling.settle(who, request)
+            return await self._await_settlement(accepted.key, accepted.work, request.wait_ms / 1_000)
+
+    async def status(self, who: TerminalIdentity, settlement_id: uuid.UUID) -> Settlement:
+        """What became of a settlement of this institution."""
+        with _outages_told():
+            found = await self._context.ledger.find_saga(who.institution_id, settlement_id)
+            if found is None or found[0] != "settlement":
+                raise ServiceError("SETTLEMENT_UNKNOWN")
+            return settlement_view(await self._status_row(found[1]))
+
+    async def status_by_key(self, who: TerminalIdentity, key: str) -> Settlement:
+        """What became of the settlement sent under this key."""
+        with _outages_told():
+            known = await self._context.ledger.find_key(who.institution_id, key)
+            if known is not None and known.operation == "tombstone":
+                raise ServiceError("REVERSED_BEFORE_ARRIVAL")
+            if known is None or known.operation != "settlement" or known.key is None:
+                raise ServiceError("SETTLEMENT_UNKNOWN")
+            return settlement_view(await self._status_row(known.key))
+
+    async def reverse(self, who: TerminalIdentity, settlement_id: uuid.UUID, request: ReversalRequest) -> Reversal:
+        """Take a settlement back whole."""
+        with _outages_told():
+            taken = await self._reversing.reverse(who, settlement_id, request)
+            return await self._taken(taken, request.idempotency_key)
+
+    async def reverse_by_key(self, who: TerminalIdentity, request: ReversalByKeyRequest) -> Reversal:
+        """Take back what was sent under a key, also if it never arrived."""
+        with _outages_told():
+            taken = await self._reversing.reverse_by_key(who, request)
+            return await self._taken(taken, request.idempotency_key)
+
+    async def reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> Reversal:
+        """What became of a reversal of this institution, by its own id or that of the settlement turned in place."""
+        with _outages_told():
+            return await self._reversal_status(who, reversal_id)
+
+    async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> Receipt:
+        """The receipt of a settled bill or a completed reversal of this institution."""
+        with _outages_told():
+            found = await self._context.ledger.find_saga(who.institution_id, receipt_id)
+            facts = None if found is None else await self._context.ledger.receipt_facts(found[1])
+            if facts is None:
+                raise ServiceError("RECEIPT_UNKNOWN")
+            return await self._receipt(receipt_id, facts)
+
+    async def ready(self) -> list[str]:
+        """Why this process should get no traffic now; empty when it may."""
+        reasons = []
+        try:
+            await self._context.ledger.in_doubt(self._context.clock.now())
+        except Exception as error:
+            # Whatever keeps the ledger from answering is the reason.
+            reasons.append(f"database: {type(error).__name__}")
+        return reasons
+
+    async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
+        deadline = self._context.clock.monotonic() + wait_s
+        if work is not None:
+            # Shielded by wait(): a till that goes away does not end the saga.
+            await asyncio.wait({work}, timeout=wait_s)
+        while True:
+            view = settlement_view(await self._status_row(key))
+            if view.state != "pending" or work is not None or self._context.clock.monotonic() >= deadline:
+                return view
+            await self._context.clock.sleep(_POLL_S)
+
+    async def _reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> Reversal:
+        found = await self._context.ledger.find_saga(who.institution_id, reversal_id)
+        if found is None:
+            raise ServiceError("SETTLEMENT_UNKNOWN")
+        kind, key = found
+        if kind == "reversal":
+            row = await self._context.ledger.reversal_status(key)
+            if row is None:
+                raise ServiceError("SETTLEMENT_UNKNOWN")
+            return reversal_view(row, row["idempotency_key"])
+        row = await self._status_row(key)
+        if row["decision"] != "backward":
+            raise ServiceError("SETTLEMENT_UNKNOWN")
+        return reversal_in_place(row, row["idempotency_key"])
+
+    async def _status_row(self, key: SagaKey) -> Row:
+        row = await self._context.ledger.settlement_status(key)
+        if row is None:
+            raise ServiceError("SETTLEMENT_UNKNOWN")
+        return row
+
+    async def _taken(self, taken: Taken, reversal_key: str) -> Reversal:
+        if taken.work is not None:
+            await asyncio.wait({taken.work}, timeout=_REVERSAL_WAIT_S)
+        if taken.key is None:
+            return buried_reversal(taken.reversal_id, reversal_key)
+        if taken.in_place:
+            await self.recovery.sweep()
+            return reversal_in_place(await self._status_row(taken.key), reversal_key)
+        row = await self._context.ledger.reversal_status(taken.key)
+        if row is None:
+            raise ServiceError("SETTLEMENT_UNKNOWN")
+        return reversal_view(row, reversal_key)
+
+    async def _receipt(self, receipt_id: uuid.UUID, facts: Row) -> Receipt:
+        lines = msgspec.convert(facts["lines"], list[ReceiptLine], strict=False)
+        name = await self._context.cards.patient_name(facts["person_id"])
+        number = self._context.vault.card_number.open(facts["card_number_sealed"], facts["person_id"], facts["card_id"])
+        split = split_view(facts)
+        bank = bank_part(facts, facts["bank_amount_fen"])
+        receipt = Receipt(
+            receipt_id=str(receipt_id),
+            kind=facts["kind"],
+            settlement_id=str(facts["settlement_id"]),
+            institution_id=facts["institution_id"],
+            institution_name=facts["institution_name"],
+            terminal_id=facts["terminal_id"],
+            visit_no=facts["visit_no"],
+            patient=mask_name(name),
+            card_number=mask_number(number),
+            service_date=facts["service_date"],
+            posting_date=facts["posting_date"],
+            issued_at=facts["issued_at"],
+            lines=lines,
+            split=split,
+            bank=bank,
+            text="",
+        )
+        text = receipt_text(
+            **{
+                field: getattr(receipt, field)
+                for field in receipt.__struct_fields__
+                if field not in {"settlement_id", "text"}
+            }
+        )
+        return msgspec.structs.replace(receipt, text=text)
+
+
+@contextlib.contextmanager
+def _outages_told() -> Iterator[None]:
+    """A ledger that is away is told as such: what was asked may have taken effect, the same key finds out."""
+    try:
+        yield
+    except OUTAGES as error:
+        log.exception("database_away")
+        raise ServiceError(
+            "NOT_READY", "The ledger cannot be reached now; ask again under the same key.", retry_after_ms=2_000
+        ) from error

@@ -1,0 +1,288 @@
+"""From a checked card to a held, and where no bank is needed posted, settlement: quote, prove, hold, debit."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from settlement.businessdate import business_date
+from settlement.cards.checks import bank_notice, check_usable
+from settlement.cards.model import CardContext
+from settlement.cards.proof import verify_proof
+from settlement.engine.background import Background
+from settlement.engine.bank_legs import Pin
+from settlement.engine.bill import bill_digest, check_bill, check_consent, request_digest
+from settlement.engine.context import EngineContext
+from settlement.engine.moves import BANK
+from settlement.engine.quotes import QuoteTerms, open_quote, seal_quote
+from settlement.errors import ServiceError
+from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey
+from settlement.policy.split import Balances, RemainderPayer, split_bill
+from settlement.terminals.identity import TerminalIdentity
+from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the patient agreed to: the text the card signed, and at most how much from the bank (fen)."""
+
+    text: str
+    bank_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A settlement that stands in the ledger; ``work`` carries its bank leg on, or is None."""
+
+    key: SagaKey
+    work: asyncio.Task[None] | None
+
+
+class PersonGate:
+    """Lets one hold per person through at a time in this process, so that splits are not made on outdated balances.
+
+    The database refuses an outdated split in any case; this saves the attempts. Bounded: idle gates are forgotten.
+    """
+
+    _KEEP = 4_096
+
+    def __init__(self) -> None:
+        self._gates: OrderedDict[int, asyncio.Lock] = OrderedDict()
+
+    def of(self, person_id: int) -> asyncio.Lock:
+        """The gate of a person."""
+        gate = self._gates.setdefault(person_id, asyncio.Lock())
+        self._gates.move_to_end(person_id)
+        while len(self._gates) > self._KEEP:
+            oldest = next(iter(self._gates))
+            if self._gates[oldest].locked():
+                break
+            del self._gates[oldest]
+        return gate
+
+
+class Settling:
+    """Quotes and settlements. Raises ``ServiceError`` for every refusal, and then nothing has changed."""
+
+    def __init__(self, context: EngineContext, background: Background) -> None:
+        self._context = context
+        self._background = background
+        self._gate = PersonGate()
+
+    async def quote(self, who: TerminalIdentity, request: QuoteRequest) -> Quote:
+        """Say who would pay what, bind it to this bill, and let it expire. Changes nothing."""
+        check_bill(request, self._context.today())
+        card = await self._context.cards.load(request.card.card_number)
+        check_usable(card, request.card, self._context.clock.now())
+        return self._offer(who, request, card)
+
+    async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Accepted:
+        """Settle one bill, or find the settlement that this key already stands for."""
+        check_bill(request, self._context.today())
+        check_consent(request)
+        digest = request_digest(request)
+        known, card = await asyncio.gather(
+            self._context.ledger.find_key(who.institution_id, request.idempotency_key),
+            self._context.cards.load(request.card.card_number),
+            return_exceptions=True,
+        )
+        if isinstance(known, BaseException):
+            raise known
+        if known is not None:
+            return Accepted(judge_known(known, digest), None)
+        if isinstance(card, BaseException):
+            raise card
+        agreement = self._agreement(who, request)
+        self._background.check_room()
+        check_usable(card, request.card, self._context.clock.now())
+        await verify_proof(
+            card,
+            request.proof,
+            card_number=request.card.card_number,
+            terminal_id=who.terminal_id,
+            visit_no=request.visit_no,
+            total_fen=request.total_fen,
+            agreed=agreement.text,
+            now=self._context.clock.now(),
+            max_age_s=self._context.limits.proof_max_age_s,
+            legacy_master_key=self._context.legacy_master_key,
+        )
+        async with self._gate.of(card.person_id):
+            return await self._hold(who, request, digest, card, agreement)
+
+    def _agreement(self, who: TerminalIdentity, request: SettlementRequest) -> Agreement:
+        if request.quote is None:
+            ceiling_fen = request.bank_ceiling_fen or 0
+            return Agreement(f"ceiling:{ceiling_fen}", ceiling_fen)
+        terms, digest = open_quote(
+            request.quote,
+            self._context.quote_key,
+            bill=bill_digest(who.institution_id, request),
+            now=self._context.clock.now(),
+        )
+        return Agreement(f"quote:{digest}", terms.bank_fen)
+
+    async def _hold(
+        self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext, agreement: Agreement
+    ) -> Accepted:
+        for _ in range(self._context.limits.hold_attempts):
+            split, notice = _split(request, card)
+            if split.bank_fen > agreement.bank_fen:
+                raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card))
+            send_before = self._context.send_before()
+            order = self._hold_request(who, request, digest, card, agreement, split, notice)
+            verdict = await self._context.ledger.hold(order)
+            # "known" under our own id: the connection broke at COMMIT, and the first try had taken effect.
+            ours = verdict.outcome == "known" and verdict.key.saga_id == order.settlement_id
+            if verdict.outcome == "held" or ours:
+                return self._accepted(who, request, order, verdict, send_before)
+            fresh = await self._after_refusal(request, card, verdict)
+            if fresh is None:
+                return Accepted(verdict.key, None)
+            card = fresh
+        raise ServiceError("PERSON_BUSY", retry_after_ms=500)
+
+    async def _after_refusal(
+        self, request: SettlementRequest, card: CardContext, verdict: HoldVerdict
+    ) -> CardContext | None:
+        """The card's context to try again with; None if the key already stands for this very bill."""
+        match verdict.outcome:
+            case "known":
+                return None
+            case "stale":
+                return replace(
+                    card,
+                    account_version=verdict.account_version,
+                    current_year_available_fen=verdict.current_year_fen,
+                    carried_over_available_fen=verdict.carried_over_fen,
+                )
+            case "again":
+                return card
+            case "card_changed":
+                fresh = await self._context.cards.load(request.card.card_number)
+                check_usable(fresh, request.card, self._context.clock.now())
+                return fresh
+            case "counter_replayed":
+                raise ServiceError("CARD_COUNTER_REPLAYED", field="proof.counter")
+            case "already_settled":
+                raise ServiceError("BILL_ALREADY_SETTLED", field="lines", settlement_id=str(verdict.key.saga_id))
+            case "tombstoned":
+                raise ServiceError("REVERSED_BEFORE_ARRIVAL", field="idempotency_key")
+            case _:
+                raise ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")
+
+    def _accepted(
+        self,
+        who: TerminalIdentity,
+        request: SettlementRequest,
+        order: HoldRequest,
+        verdict: HoldVerdict,
+        send_before: float,
+    ) -> Accepted:
+        if order.bank_fen == 0:
+            return Accepted(verdict.key, None)
+        pin = None if request.pin_block is None else Pin(bytes.fromhex(request.pin_block), who.pin_key)
+        work = self._background.start(self._debit(verdict.key, pin, send_before), f"debit {verdict.key.saga_id}")
+        return Accepted(verdict.key, work)
+
+    async def _debit(self, key: SagaKey, pin: Pin | None, send_before: float) -> None:
+        leg = await self._context.ledger.bank_leg(key, BANK)
+        # A leg that recovery has claimed meanwhile (fence above the hold's) is no longer this task's to send.
+        if leg is not None and leg.state == "intended" and leg.fence == 1:
+            await self._context.bank_legs.debit(leg, pin, send_before)
+
+    def _offer(self, who: TerminalIdentity, request: QuoteRequest | SettlementRequest, card: CardContext) -> Quote:
+        split, notice = _split(request, card)
+        expires_at = self._context.clock.now() + dt.timedelta(seconds=self._context.limits.quote_ttl_s)
+        terms = QuoteTerms(
+            bill=bill_digest(who.institution_id, request),
+            bank_fen=split.bank_fen,
+            account_version=card.account_version,
+            expires_at=expires_at,
+        )
+        token, digest = seal_quote(terms, self._context.quote_key)
+        return Quote(
+            token=token,
+            digest=digest,
+            split=split,
+            balance_after=BalanceAfter(
+                current_year_fen=card.current_year_available_fen - split.current_year_fen,
+                carried_over_fen=card.carried_over_available_fen - split.carried_over_fen,
+            ),
+            bank_notice=notice,
+            expires_at=expires_at,
+        )
+
+    def _hold_request(
+        self,
+        who: TerminalIdentity,
+        request: SettlementRequest,
+        digest: bytes,
+        card: CardContext,
+        agreement: Agreement,
+        split: Split,
+        notice: str | None,
+    ) -> HoldRequest:
+        now = self._context.clock.now()
+        today = business_date(now, self._context.limits.cut_over)
+        return HoldRequest(
+            person_id=card.person_id,
+            acceptance_date=today,
+            settlement_id=self._new_id(),
+            institution_id=who.institution_id,
+            terminal_id=who.terminal_id,
+            card_id=card.card_id,
+            card_counter=request.proof.counter if isinstance(request.proof, CardProof) else None,
+            idempotency_key=request.idempotency_key,
+            body_digest="\\x" + digest.hex(),
+            visit_no=request.visit_no,
+            visit_type=request.visit_type,
+            service_date=request.service_date,
+            accepted_at=now,
+            deadline_at=now + dt.timedelta(milliseconds=request.deadline_ms),
+            account_version=card.account_version,
+            bill_fen=split.total_fen,
+            own_expense_fen=split.own_expense_fen,
+            current_year_fen=split.current_year_fen,
+            carried_over_fen=split.carried_over_fen,
+            bank_fen=split.bank_fen,
+            cash_fen=split.cash_fen,
+            lines=request.lines,
+            parts=split.parts,
+            agreed=agreement.text,
+            on_bank_decline=request.on_bank_decline,
+            bank_notice=notice,
+            bank_code=card.bank_code if split.bank_fen else None,
+            posting_date=today,
+            lease_until=self._context.lease_until(now),
+            worker=self._context.worker,
+            key_expires_at=self._context.key_expires_at(now),
+        )
+
+    def _new_id(self) -> uuid.UUID:
+        return self._context.ids.uuid()
+
+
+def judge_known(known: KnownKey, digest: bytes) -> SagaKey:
+    """Where the settlement of a known key lives; refuses a key that stands for something else."""
+    if known.operation == "tombstone":
+        raise ServiceError("REVERSED_BEFORE_ARRIVAL", field="idempotency_key")
+    if known.operation != "settlement" or known.body_digest != digest or known.key is None:
+        raise ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")
+    return known.key
+
+
+def _split(request: QuoteRequest | SettlementRequest, card: CardContext) -> tuple[Split, str | None]:
+    """The split by these balances, and why the bank is not asked although the till would have it asked."""
+    payer: RemainderPayer = request.remainder
+    notice: str | None = None
+    if payer == "bank":
+        notice = bank_notice(card)
+        if notice is not None:
+            payer = "cash"
+    balances = Balances(card.current_year_available_fen, card.carried_over_available_fen, card.account_version)
+    split = split_bill(request.lines, balances, payer)
+    return split, notice if split.cash_fen else None

@@ -1,0 +1,130 @@
+"""From ledger rows to what a terminal is told: the same durable state always gives the same answer."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from settlement.engine.declines import DECLINES
+from settlement.ledger.records import Row
+from terminal_sdk.wire import BankPart, Decline, Reversal, Settlement, Split, SplitPart
+
+FINAL_STATES = frozenset({"settled", "declined", "reversed"})
+
+
+def settlement_view(row: Row) -> Settlement:
+    """A settlement as the terminal sees it, from a row of ``settlement_status``."""
+    state = row["state"]
+    return Settlement(
+        settlement_id=str(row["settlement_id"]),
+        idempotency_key=row["idempotency_key"],
+        visit_no=row["visit_no"],
+        state=state,
+        final=state in FINAL_STATES,
+        split=split_view(row),
+        accepted_at=row["accepted_at"],
+        deadline_at=row["deadline_at"],
+        posting_date=row["posting_date"],
+        bank=bank_part(row, row["bank_amount_fen"]),
+        bank_notice=row["bank_notice"],
+        decline=_decline(row),
+        receipt_id=None if row["receipt_id"] is None else str(row["receipt_id"]),
+        reversal_id=None if row["reversal_id"] is None else str(row["reversal_id"]),
+    )
+
+
+def split_view(row: Row) -> Split:
+    """Who paid what. Where the bank declined and cash took its place, the explaining parts say cash too."""
+    parts = msgspec.convert(row["parts"], list[SplitPart])
+    if row["bank_fen"] == 0:
+        parts = [msgspec.structs.replace(part, payer="cash") if part.payer == "bank" else part for part in parts]
+    return Split(
+        total_fen=row["bill_fen"],
+        own_expense_fen=row["own_expense_fen"],
+        current_year_fen=row["current_year_fen"],
+        carried_over_fen=row["carried_over_fen"],
+        bank_fen=row["bank_fen"],
+        cash_fen=row["cash_fen"],
+        parts=parts,
+    )
+
+
+def bank_part(row: Row, amount_fen: int | None) -> BankPart | None:
+    """The bank's side, or None where no bank was asked."""
+    if row["bank_code"] is None:
+        return None
+    return BankPart(
+        bank=row["bank_code"],
+        amount_fen=amount_fen or 0,
+        state=row["bank_state"],
+        reference=row["bank_reference"],
+        authorisation=row["bank_authorisation"],
+        response_code=row["bank_response_code"],
+    )
+
+
+def _decline(row: Row) -> Decline | None:
+    if row["decision"] != "backward":
+        return None
+    code = row["decline_code"]
+    return Decline(code=code, message=DECLINES[code], bank_code=row["decline_bank_code"])
+
+
+def reversal_in_place(row: Row, reversal_key: str) -> Reversal:
+    """The reversal of a settlement that had not settled: it was turned back, or had declined."""
+    view = settlement_view(row)
+    reversed_now = view.state in {"reversed", "declined"}
+    return Reversal(
+        reversal_id=view.settlement_id,
+        idempotency_key=reversal_key,
+        settlement_id=view.settlement_id,
+        state="reversed" if reversed_now else "reversing",
+        final=reversed_now,
+        returned=None,
+        bank=view.bank,
+        receipt_id=None,
+    )
+
+
+def reversal_view(row: Row, reversal_key: str) -> Reversal:
+    """A reversal saga as the terminal sees it: complete when its receipt stands."""
+    done = row["issued_at"] is not None
+    return Reversal(
+        reversal_id=str(row["undo_id"]),
+        idempotency_key=reversal_key,
+        settlement_id=str(row["settlement_id"]),
+        state="reversed" if done else "reversing",
+        final=done,
+        returned=_returned(row),
+        bank=bank_part(row, row["bank_fen"]),
+        receipt_id=str(row["undo_id"]) if done else None,
+    )
+
+
+def _returned(row: Any) -> Split:
+    paid = (row["current_year_fen"], row["carried_over_fen"], row["bank_fen"], row["cash_fen"])
+    current_year_fen, carried_over_fen, bank_fen, cash_fen = paid
+    return Split(
+        total_fen=sum(paid),
+        own_expense_fen=0,
+        current_year_fen=current_year_fen,
+        carried_over_fen=carried_over_fen,
+        bank_fen=bank_fen,
+        cash_fen=cash_fen,
+    )
+
+
+def buried_reversal(reversal_id: uuid.UUID, reversal_key: str) -> Reversal:
+    """The reversal of a key that never arrived: nothing to take back, and nothing can come any more."""
+    return Reversal(
+        reversal_id=str(reversal_id),
+        idempotency_key=reversal_key,
+        settlement_id=None,
+        state="reversed",
+        final=True,
+        returned=None,
+        bank=None,
+        receipt_id=None,
+    )

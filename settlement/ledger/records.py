@@ -1,0 +1,156 @@
+"""What goes into the ledger's functions and what comes out: plain records, fen in `int`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from terminal_sdk.wire import FeeLine, SplitPart
+
+
+@dataclass(frozen=True, slots=True)
+class SagaKey:
+    """Where a settlement or an undo lives: its person, its acceptance date (partition) and its own id."""
+
+    person_id: int
+    acceptance_date: dt.date
+    saga_id: uuid.UUID
+
+
+class HoldRequest(Struct, frozen=True, kw_only=True):
+    """One settlement to hold (and, where no bank is needed, to post at once). Mirrors SQL type `settlement_request`."""
+
+    person_id: int
+    acceptance_date: dt.date
+    settlement_id: uuid.UUID
+    institution_id: str
+    terminal_id: str
+    card_id: int
+    card_counter: int | None
+    idempotency_key: str
+    body_digest: str
+    visit_no: str
+    visit_type: str
+    service_date: dt.date
+    accepted_at: dt.datetime
+    deadline_at: dt.datetime
+    account_version: int
+    bill_fen: int
+    own_expense_fen: int
+    current_year_fen: int
+    carried_over_fen: int
+    bank_fen: int
+    cash_fen: int
+    lines: list[FeeLine]
+    parts: list[SplitPart]
+    agreed: str
+    on_bank_decline: str
+    bank_notice: str | None
+    bank_code: str | None
+    posting_date: dt.date
+    lease_until: dt.datetime
+    worker: str
+    key_expires_at: dt.datetime
+
+
+HoldOutcome = Literal[
+    "held", "known", "key_reused", "tombstoned", "again", "card_changed", "counter_replayed", "already_settled", "stale"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class HoldVerdict:
+    """What became of a hold request. For ``stale``: the balances (fen) and version to split by again."""
+
+    outcome: HoldOutcome
+    key: SagaKey
+    account_version: int
+    current_year_fen: int
+    carried_over_fen: int
+
+
+class BankEvidence(Struct, frozen=True, kw_only=True):
+    """What a bank said about a leg, or that it said nothing. Mirrors SQL type `bank_answer`."""
+
+    person_id: int
+    acceptance_date: dt.date
+    saga_id: uuid.UUID
+    outcome: str
+    cause: str
+    fence: int
+    posting_date: dt.date
+    response_code: str | None = None
+    authorisation: str | None = None
+    settlement_date: dt.date | None = None
+    decline_code: str | None = None
+    next_attempt_at: dt.datetime | None = None
+
+
+class ReversalOrder(Struct, frozen=True, kw_only=True):
+    """A reversal to open. Mirrors SQL type `reversal_request`."""
+
+    institution_id: str
+    terminal_id: str
+    idempotency_key: str
+    body_digest: str
+    undo_id: uuid.UUID
+    person_id: int
+    acceptance_date: dt.date
+    settlement_id: uuid.UUID
+    reason: str
+    verb: str
+    requested_at: dt.datetime
+    posting_date: dt.date
+    lease_until: dt.datetime
+    worker: str
+    key_expires_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What an idempotency key was used for. ``key`` is None for a tombstone."""
+
+    operation: Literal["settlement", "reversal", "tombstone"]
+    body_digest: bytes
+    saga_id: uuid.UUID
+    key: SagaKey | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankLeg:
+    """A bank leg with all that is needed to act on it; ``original_*`` is the identity of the debit that is meant."""
+
+    key: SagaKey
+    leg: str
+    state: str
+    verb: str
+    amount_fen: int
+    bank_code: str
+    terminal_id: str
+    transmitted: str
+    trace: str
+    reference: str
+    original_transmitted: str
+    original_trace: str
+    original_reference: str
+    attempts: int
+    fence: int
+    institution_id: str
+    decision: str
+    accepted_at: dt.datetime
+    deadline_at: dt.datetime
+    decided_at: dt.datetime | None
+    response_code: str | None
+    authorisation: str | None
+    bank_settlement_date: dt.date | None
+    pan_sealed: bytes
+    person_id: int
+    card_id: int
+
+
+Row = Any
+"""A database record: values by column name."""

@@ -1,0 +1,114 @@
+-- name: hold_settlements
+-- Hold a batch; one verdict per item, in order.
+select outcome, settlement_id, person_id, acceptance_date, account_version, current_year_fen, carried_over_fen
+from hold_settlements($1::text::jsonb);
+
+-- name: record_debit_answers
+-- Make answers to debits and inquiries durable and draw the consequence.
+select action from record_debit_answers($1::text::jsonb, $2);
+
+-- name: record_undoing_answers
+-- Make answers to 0400 durable.
+select ord, action from record_undoing_answers($1::text::jsonb, $2);
+
+-- name: record_return_answers
+-- Make answers to voids and refunds durable.
+select ord, action from record_return_answers($1::text::jsonb, $2);
+
+-- name: note_approvals
+-- Keep a bare approval when the capture cannot commit.
+select note_approvals($1::text::jsonb, $2);
+
+-- name: decide_backward
+-- Turn open settlements back, for good.
+select person_id, acceptance_date, saga_id from decide_backward($1::text::jsonb, $2, $3);
+
+-- name: request_reversal
+-- Take one settlement back whole.
+select outcome, saga_id from request_reversal($1::text::jsonb);
+
+-- name: bury_key
+-- Remember a reversal whose original has not arrived.
+select outcome, saga_id from bury_key($1, $2, $3, $4, $5, $6, $7);
+
+-- name: find_keys
+-- What these idempotency keys were used for; arrays of institution and key.
+select r.ord, i.operation, i.body_digest, i.saga_id, i.person_id, i.acceptance_date
+from unnest($1::text[], $2::text[]) with ordinality as r (institution_id, idempotency_key, ord)
+join idempotency i on i.institution_id = r.institution_id and i.idempotency_key = r.idempotency_key;
+
+-- name: find_saga
+-- Where a settlement or reversal of this institution lives.
+select kind, person_id, acceptance_date from saga_directory where institution_id = $1 and saga_id = $2;
+
+-- name: settlement_statuses
+-- Settlements as the outside sees them; arrays of person, acceptance date and id.
+select k.ord, s.*
+from unnest($1::bigint[], $2::date[], $3::uuid[]) with ordinality as k (person_id, acceptance_date, saga_id, ord)
+join settlement_status s on s.person_id = k.person_id and s.acceptance_date = k.acceptance_date
+                        and s.settlement_id = k.saga_id;
+
+-- name: reversal_status
+-- One reversal saga as the outside sees it.
+select u.*, r.issued_at, b.state as bank_state, b.bank_code, b.reference as bank_reference,
+       b.authorisation as bank_authorisation, b.response_code as bank_response_code
+from undo u
+left join receipt r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date and r.saga_id = u.undo_id
+left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
+               and b.leg = 'bank_return'
+where u.person_id = $1 and u.acceptance_date = $2 and u.undo_id = $3;
+
+-- name: receipt_facts
+-- Everything a receipt shows but the patient's name; $3 is the settlement or the reversal.
+select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id) as settlement_id,
+       coalesce(u.terminal_id, s.terminal_id) as terminal_id, s.institution_id, i.name as institution_name,
+       s.visit_no, s.service_date, s.bill_fen, s.own_expense_fen, s.current_year_fen, s.carried_over_fen, s.bank_fen,
+       s.cash_fen, s.bank_notice, sb.lines, sb.parts, c.card_number_sealed, s.person_id, s.card_id,
+       b.bank_code, b.state as bank_state, b.amount_fen as bank_amount_fen, b.reference as bank_reference,
+       b.authorisation as bank_authorisation, b.response_code as bank_response_code
+from receipt x
+left join undo u on u.person_id = x.person_id and u.acceptance_date = x.acceptance_date and u.undo_id = x.saga_id
+join settlement s on s.person_id = x.person_id and s.acceptance_date = x.acceptance_date
+                 and s.settlement_id = coalesce(u.settlement_id, x.saga_id)
+join settlement_bill sb on sb.person_id = s.person_id and sb.acceptance_date = s.acceptance_date
+                       and sb.settlement_id = s.settlement_id
+join institution i on i.institution_id = s.institution_id
+join card c on c.person_id = s.person_id and c.card_id = s.card_id
+left join leg b on b.person_id = x.person_id and b.acceptance_date = x.acceptance_date and b.saga_id = x.saga_id
+               and b.leg in ('bank', 'bank_return')
+where x.person_id = $1 and x.acceptance_date = $2 and x.saga_id = $3;
+
+-- name: claim_due_legs
+-- Recovery's claim (rule 9), with all that is needed to act.
+select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,
+       o.transmitted as original_transmitted, o.trace as original_trace, o.reference as original_reference
+from claim_due_legs($1, $2, $3, $4) l
+left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
+join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
+                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
+join leg o on o.person_id = l.person_id and o.acceptance_date = l.acceptance_date and o.saga_id = s.settlement_id
+          and o.leg = 'bank'
+join card c on c.person_id = s.person_id and c.card_id = s.card_id;
+
+-- name: bank_leg
+-- One bank leg with all that is needed to act, as the worker that has just written it sees it.
+select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,
+       o.transmitted as original_transmitted, o.trace as original_trace, o.reference as original_reference
+from leg l
+left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
+join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
+                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
+join leg o on o.person_id = l.person_id and o.acceptance_date = l.acceptance_date and o.saga_id = s.settlement_id
+          and o.leg = 'bank'
+join card c on c.person_id = s.person_id and c.card_id = s.card_id
+where l.person_id = $1 and l.acceptance_date = $2 and l.saga_id = $3 and l.leg = $4;
+
+-- name: in_doubt
+-- How many legs are not final, and the age of the oldest, in seconds.
+select l.leg, l.bank_code, count(*) as legs, extract(epoch from $1 - min(s.accepted_at))::bigint as oldest_s
+from leg l
+left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
+join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
+                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
+where l.next_attempt_at is not null
+group by l.leg, l.bank_code;

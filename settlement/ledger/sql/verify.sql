@@ -1,0 +1,180 @@
+-- name: account_balances
+-- A person's posted balance equals what the transfers say.
+select 'person ' || a.person_id || ' ' || v.account || ': stored ' || v.posted || ', transfers say ' || coalesce(t.fen, 0) as finding
+from insurance_accounts a
+cross join lateral (values ('current_year', a.current_year_posted_fen), ('carried_over', a.carried_over_posted_fen)) v (account, posted)
+left join lateral (
+    select sum(case when x.credit_account = 'person/' || v.account then x.amount_fen else -x.amount_fen end) as fen
+    from transfer x
+    where x.person_id = a.person_id and 'person/' || v.account in (x.credit_account, x.debit_account)) t on true
+where v.posted <> coalesce(t.fen, 0)
+limit 50;
+
+-- name: held_balances
+-- A person's held balance equals the holds that have not ended.
+select 'person ' || a.person_id || ' ' || v.account || ': held ' || v.held || ', open holds say ' || coalesce(h.fen, 0) as finding
+from insurance_accounts a
+cross join lateral (values ('current_year', a.current_year_held_fen), ('carried_over', a.carried_over_held_fen)) v (account, held)
+left join lateral (
+    select sum(x.amount_fen) as fen from hold x
+    where x.person_id = a.person_id and x.account = v.account
+      and not exists (select from hold_end e where e.person_id = x.person_id and e.acceptance_date = x.acceptance_date
+                      and e.saga_id = x.saga_id and e.account = x.account)) h on true
+where v.held <> coalesce(h.fen, 0)
+limit 50;
+
+-- name: settled_parts
+-- Of a settled bill each part is posted once, to the fen, and the parts sum to the bill; of any other, nothing is.
+select 'settlement ' || s.settlement_id || ' (' || s.decision || '): posted ' || t.parts as finding
+from settlement s
+cross join lateral (
+    select coalesce(jsonb_object_agg(x.part, x.fen), '{}') as parts, coalesce(sum(x.fen), 0) as fen
+    from (select part, sum(amount_fen) as fen from transfer
+          where person_id = s.person_id and saga_id = s.settlement_id
+            and credit_account = 'institution/' || s.institution_id
+          group by part) x) t
+where t.parts <> case when s.decision = 'forward' then (
+        select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
+        from (values ('current_year', s.current_year_fen), ('carried_over', s.carried_over_fen),
+                     ('bank', s.bank_fen), ('cash', s.cash_fen)) p (part, fen) where p.fen > 0)
+      else '{}'::jsonb end
+   or (s.decision = 'forward' and t.fen <> s.bill_fen)
+limit 50;
+
+-- name: returned_parts
+-- What a reversal gives back is posted to where it came from; the bank's share once the bank has it.
+select 'reversal ' || u.undo_id || ': posted ' || t.parts as finding
+from undo u
+left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
+               and b.leg = 'bank_return'
+cross join lateral (
+    select coalesce(jsonb_object_agg(x.part, x.fen), '{}') as parts
+    from (select part, sum(amount_fen) as fen from transfer
+          where person_id = u.person_id and saga_id = u.undo_id and debit_account like 'institution/%'
+          group by part) x) t
+where t.parts <> (
+        select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
+        from (values ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+                     ('bank', case when b.state = 'posted' then u.bank_fen else 0 end), ('cash', u.cash_fen)) p (part, fen)
+        where p.fen > 0)
+limit 50;
+
+-- name: returned_sum
+-- Reversals and refunds never give back more than the bill, and what is reserved is what they say.
+select 'settlement ' || s.settlement_id || ': returned ' || s.returned_fen || ', undone ' || coalesce(u.fen, 0) as finding
+from settlement s
+left join lateral (
+    select sum(x.current_year_fen + x.carried_over_fen + x.bank_fen + x.cash_fen) as fen from undo x
+    where x.person_id = s.person_id and x.acceptance_date = s.acceptance_date and x.settlement_id = s.settlement_id) u on true
+where s.returned_fen <> coalesce(u.fen, 0) or s.returned_fen > s.bill_fen
+limit 50;
+
+-- name: holds_follow_decision
+-- Holds are open while a settlement is open, posted when it went forward, voided when it went backward.
+select 'settlement ' || s.settlement_id || ' (' || s.decision || '): hold on ' || h.account || ' is '
+       || coalesce(e.outcome, 'open') as finding
+from hold h
+join settlement s on s.person_id = h.person_id and s.acceptance_date = h.acceptance_date and s.settlement_id = h.saga_id
+left join hold_end e on e.person_id = h.person_id and e.acceptance_date = h.acceptance_date and e.saga_id = h.saga_id
+                    and e.account = h.account
+where coalesce(e.outcome, 'open') <> case s.decision when 'forward' then 'posted' when 'backward' then 'voided' else 'open' end
+   or h.amount_fen <> case h.account when 'current_year' then s.current_year_fen else s.carried_over_fen end
+limit 50;
+
+-- name: legs_follow_decision
+-- The legs' states agree with the one decision.
+select 'settlement ' || s.settlement_id || ' (' || s.decision || '): insurance ' || coalesce(i.state, 'none')
+       || ', bank ' || coalesce(b.state, 'none') as finding
+from settlement s
+left join leg i on i.person_id = s.person_id and i.acceptance_date = s.acceptance_date and i.saga_id = s.settlement_id
+               and i.leg = 'insurance'
+left join leg b on b.person_id = s.person_id and b.acceptance_date = s.acceptance_date and b.saga_id = s.settlement_id
+               and b.leg = 'bank'
+where not case s.decision
+        when 'open' then coalesce(i.state, 'held') = 'held' and coalesce(b.state in ('intended', 'unknown', 'approved'), false)
+        when 'forward' then coalesce(i.state, 'posted') = 'posted'
+             and coalesce(b.state, 'none') = case when s.bank_fen > 0 then 'posted' when b.state is null then 'none' else 'declined' end
+        else coalesce(i.state, 'released') = 'released' and coalesce(b.state in ('declined', 'undoing', 'undone'), false)
+      end
+   or (i.state is null) <> (s.current_year_fen + s.carried_over_fen = 0)
+limit 50;
+
+-- name: leg_histories
+-- Every leg's history is whole: numbered without a gap, each move from where the last one ended, the last one its state.
+select 'leg ' || l.leg || ' of ' || l.saga_id || ': history does not lead to ' || l.state as finding
+from leg l
+cross join lateral (
+    select count(*) as moves, max(x.move_no) as last_no, bool_and(x.from_state = x.expected) as chained,
+           (array_agg(x.to_state order by x.move_no desc))[1] as last_state
+    from (select m.*, lag(m.to_state, 1, 'none') over (order by m.move_no) as expected from leg_move m
+          where m.person_id = l.person_id and m.acceptance_date = l.acceptance_date and m.saga_id = l.saga_id
+            and m.leg = l.leg) x) h
+where h.moves <> l.move_no or h.last_no <> l.move_no or not coalesce(h.chained, false)
+   or h.last_state is distinct from l.state
+limit 50;
+
+-- name: legal_histories
+-- No history holds a move that the table of legal moves does not allow.
+select 'leg ' || m.leg || ' of ' || m.saga_id || ': ' || m.from_state || ' to ' || m.to_state as finding
+from leg_move m
+where not exists (select from leg_rule r where r.leg = m.leg and r.from_state = m.from_state and r.to_state = m.to_state)
+limit 50;
+
+-- name: receipts
+-- A receipt stands for each settled bill and each completed reversal, and for nothing else.
+select 'settlement ' || s.settlement_id || ' (' || s.decision || '): receipt ' || (r.saga_id is not null) as finding
+from settlement s
+left join receipt r on r.person_id = s.person_id and r.acceptance_date = s.acceptance_date and r.saga_id = s.settlement_id
+where (s.decision = 'forward') <> (r.saga_id is not null)
+union all
+select 'reversal ' || u.undo_id || ': bank ' || coalesce(b.state, 'none') || ', receipt ' || (r.saga_id is not null)
+from undo u
+left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
+               and b.leg = 'bank_return'
+left join receipt r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date and r.saga_id = u.undo_id
+where coalesce(b.state = 'posted', true) <> (r.saga_id is not null)
+limit 50;
+
+-- name: line_claims
+-- Each line of a bill that is open or settled is claimed once; of one that was declined or taken back, none is.
+select 'settlement ' || s.settlement_id || ': ' || c.claims || ' of ' || jsonb_array_length(sb.lines) || ' lines claimed' as finding
+from settlement s
+join settlement_bill sb on sb.person_id = s.person_id and sb.acceptance_date = s.acceptance_date
+                       and sb.settlement_id = s.settlement_id
+cross join lateral (
+    select count(*) as claims from line_claim x
+    where x.institution_id = s.institution_id and x.visit_no = s.visit_no and x.settlement_id = s.settlement_id) c
+where c.claims <> case when s.decision in ('open', 'forward') and s.returned_fen = 0 then jsonb_array_length(sb.lines) else 0 end
+limit 50;
+
+-- name: directory
+-- Every settlement is found by its institution, and by its key while that is kept.
+select 'settlement ' || s.settlement_id || ': not in the directory' as finding
+from settlement s
+where not exists (select from saga_directory d where d.institution_id = s.institution_id and d.saga_id = s.settlement_id
+                  and d.person_id = s.person_id and d.acceptance_date = s.acceptance_date)
+limit 50;
+
+-- name: counts
+-- How much was looked at, and what is not final.
+select (select count(*) from settlement) as settlements,
+       (select count(*) from settlement where decision = 'forward') as settled,
+       (select count(*) from undo) as reversals,
+       (select count(*) from transfer) as transfers,
+       (select coalesce(sum(amount_fen), 0)::bigint from transfer) as transferred_fen,
+       (select count(*) from leg where next_attempt_at is not null) as open_legs;
+
+-- name: bank_legs
+-- What the banks' books must show: debits that are live, undone or never were, and returns that are done; not-final ones apart.
+select l.bank_code, l.leg, l.verb, l.state, l.amount_fen, l.terminal_id, l.transmitted, l.trace, l.reference,
+       l.next_attempt_at is null as final,
+       exists (select from undo u join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date
+                   and r.saga_id = u.undo_id and r.leg = 'bank_return'
+               where l.leg = 'bank' and u.person_id = l.person_id and u.acceptance_date = l.acceptance_date
+                 and u.settlement_id = l.saga_id and r.state = 'posted') as returned,
+       exists (select from undo u join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date
+                   and r.saga_id = u.undo_id and r.leg = 'bank_return'
+               where l.leg = 'bank' and u.person_id = l.person_id and u.acceptance_date = l.acceptance_date
+                 and u.settlement_id = l.saga_id and r.state <> 'posted') as returning
+from leg l
+where l.leg in ('bank', 'bank_return');

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.database import TestDatabases, session_server, temporary_databases
+from tests.support.database import TestDatabases, open_folder, session_server, temporary_databases
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,7 @@ async def database(database_url: str) -> AsyncIterator[TestDatabases]:
 
 @pytest.fixture
 async def make_database(database: TestDatabases) -> AsyncIterator[Callable[..., Awaitable[str]]]:
-    """``await make_database()`` → the DSN of a fresh migrated database (``migrated=False``: empty); dropped afterwards."""
+    """``await make_database()`` → DSN of a fresh migrated database (``migrated=False``: empty), dropped afterwards."""
     async with contextlib.AsyncExitStack() as dropped:
 
         async def make(*, migrated: bool = True) -> str:
@@ -35,3 +36,10 @@ async def make_database(database: TestDatabases) -> AsyncIterator[Callable[..., 
             return dsn
 
         yield make
+
+
+@pytest.fixture
+def open_tmp_path() -> Iterator[Path]:
+    """Like ``tmp_path``, for an embedded server of the test's own; remove that server before the test ends."""
+    with open_folder() as folder:
+        yield folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from settlement.db.account import run_as
 from settlement.db.errors import EmbeddedError
 from settlement.db.placement import Placement, make_folder, open_private, socket_folder
-from settlement.db.postmaster import Postmaster, is_alive, is_postmaster, read_postmaster, recorded_pid
+from settlement.db.postmaster import Postmaster, exists, is_alive, is_postmaster, read_postmaster, recorded_pid
 from settlement.files import sync_folder
 
 SUPERUSER = "postgres"
@@ -162,9 +162,13 @@ def _lend(place: Placement, text: str) -> Path:
 
 
 def _clear_remains(place: Placement, socket_dir: Path) -> None:
-    """Remove lock files of a server that is gone, so that a reused process number cannot block the start."""
+    """Remove lock files of a server that is gone but whose process number is taken: PostgreSQL would refuse to start.
+
+    The number may be another program's by now, or a dead process's that nobody has waited for. That no server of these
+    data runs is known here, and PostgreSQL checks by the shared memory, too, that none of its children is left.
+    """
     pid = recorded_pid(place.pgdata)
-    if pid is not None and is_alive(pid):  # some other program's number now; a dead one PostgreSQL judges by itself
+    if pid is not None and exists(pid):
         (place.pgdata / "postmaster.pid").unlink(missing_ok=True)
     for remains in socket_dir.glob(".s.PGSQL.*"):
         remains.unlink(missing_ok=True)

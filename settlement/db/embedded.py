@@ -20,7 +20,7 @@ from urllib.parse import quote
 from settlement.db.account import environment
 from settlement.db.cluster import SUPERUSER, launch, secret, shut_down, wait_for_running
 from settlement.db.errors import EmbeddedError
-from settlement.db.placement import Placement, find_placement, installed_binaries, open_private
+from settlement.db.placement import Placement, erase, find_placement, installed_binaries, known_home, open_private
 from settlement.db.postmaster import Postmaster
 
 ROLE = "settlement"
@@ -80,6 +80,23 @@ class EmbeddedPostgres:
             self._leave()
             if not _in_use(place):
                 shut_down(place, deadline)
+
+    def remove(self) -> bool:
+        """Shut the server down and delete its data for good; False if there are none.
+
+        Raises ``EmbeddedError`` if any process uses it.
+        """
+        home = known_home(self._data_dir)
+        if home is None:
+            return False
+        deadline = time.monotonic() + self._stop_timeout_s
+        place = find_placement(self._data_dir)
+        with _exclusive(home / "start.lock", deadline):
+            if _in_use(place):
+                raise EmbeddedError(f"the database in {home} is in use; stop what uses it first")
+            shut_down(place, deadline)
+            erase(place, self._data_dir)
+        return True
 
     def __enter__(self) -> Self:
         """Start the server."""

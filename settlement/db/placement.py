@@ -24,6 +24,8 @@ from settlement.db.errors import EmbeddedError
 
 SHARED_DIR = Path("/var/lib/settlement")
 """Where root puts what that user must reach when it lies in a folder that it may not enter."""
+POINTER = "postgres.location"
+"""The file in the data directory that says where the server lives, if not there."""
 SOCKET_NAME = ".s.PGSQL.5432"
 _SOCKET_PATH_MAX_BYTES = 100
 """The kernel's limit is 107; the rest is margin."""
@@ -58,7 +60,7 @@ def find_placement(data_dir: Path) -> Placement:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EmbeddedError(f"cannot make the data directory {data_dir}: {error.strerror}") from error
-    home = _known_home(data_dir)
+    home = known_home(data_dir)
     account = account_for([home / "data", home, data_dir] if home else [data_dir])
     if home is None:
         home = _new_home(data_dir, account)
@@ -104,8 +106,7 @@ def socket_folder(placement: Placement) -> Path:
     if fits and re.fullmatch(r"[A-Za-z0-9_./+@-]+", str(inside)):
         make_folder(inside, placement.account, 0o700)
         return inside
-    digest = hashlib.sha256(os.fsencode(placement.home)).hexdigest()[:20]
-    short = Path("/tmp") / f"settlement-db-{digest}"  # noqa: S108  # owner and kind are checked below
+    short = _short_socket_folder(placement)
     make_folder(short, placement.account, 0o700)
     found = short.lstat()
     owner = placement.account.uid if placement.account else os.geteuid()
@@ -114,8 +115,24 @@ def socket_folder(placement: Placement) -> Path:
     return short
 
 
-def _known_home(data_dir: Path) -> Path | None:
-    pointer = data_dir / "postgres.location"
+def erase(placement: Placement, data_dir: Path) -> None:
+    """Delete everything of a server that has ended."""
+    shutil.rmtree(_short_socket_folder(placement), ignore_errors=True)
+    try:
+        (data_dir / POINTER).unlink(missing_ok=True)
+        shutil.rmtree(placement.home)
+    except OSError as error:
+        raise EmbeddedError(f"cannot remove {placement.home}: {error}") from error
+
+
+def _short_socket_folder(placement: Placement) -> Path:
+    digest = hashlib.sha256(os.fsencode(placement.home)).hexdigest()[:20]
+    return Path("/tmp") / f"settlement-db-{digest}"  # noqa: S108  # owner and kind are checked before use
+
+
+def known_home(data_dir: Path) -> Path | None:
+    """Where the server of a data directory lives; None if there is none yet. Raises ``EmbeddedError`` if it is gone."""
+    pointer = data_dir / POINTER
     with contextlib.suppress(FileNotFoundError):
         home = Path(pointer.read_text(encoding="utf-8").strip())
         if not home.is_dir():
@@ -134,7 +151,7 @@ def _new_home(data_dir: Path, account: Account | None) -> Path:
     make_folder(SHARED_DIR, None, 0o755)
     home = SHARED_DIR / f"database-{secrets.token_hex(8)}"
     make_folder(home, None, 0o755)
-    pointer = data_dir / "postgres.location"
+    pointer = data_dir / POINTER
     draft = data_dir / f".{home.name}"
     draft.write_text(f"{home}\n", encoding="utf-8")
     try:

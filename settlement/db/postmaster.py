@@ -75,6 +75,11 @@ def is_alive(pid: int) -> bool:
         except OSError:
             return False
         return state.rpartition(")")[2].split()[0] not in {"Z", "X"}
+    return exists(pid)
+
+
+def exists(pid: int) -> bool:
+    """Whether the number is taken, by a living process or by a dead one that nobody waited for."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

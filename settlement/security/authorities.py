@@ -37,7 +37,9 @@ def create_authorities(folder: Path, clock: Clock) -> list[Path]:
         path = folder / f"{role}-ca.pem"
         if path.exists():
             continue
-        authority = CertificateAuthority.create_root(name, now - dt.timedelta(days=1), now + dt.timedelta(days=365 * _YEARS))
+        authority = CertificateAuthority.create_root(
+            name, now - dt.timedelta(days=1), now + dt.timedelta(days=365 * _YEARS)
+        )
         if _write_once(path, authority.to_pem()):
             made.append(path)
     return made

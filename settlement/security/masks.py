@@ -8,6 +8,7 @@ NUMBER_SHOWN = 4
 """How many characters of a number stay readable, at its end."""
 
 _ID_NUMBER = re.compile(r"(?<![0-9A-Za-z])[1-9]\d{5}(?:18|19|20)\d{2}(?:0[1-9]|1[0-2])\d{2}\d{3}[0-9Xx](?![0-9A-Za-z])")
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+(?=@)")
 _ACCOUNT_NUMBER = re.compile(r"(?<![0-9A-Za-z.-])[1-9]\d{15,18}(?![0-9A-Za-z])")
 
 
@@ -26,8 +27,10 @@ def mask_number(number: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """A text with everything masked that looks like an ID number (18 digits) or an account number (16 to 19 digits)."""
-    masked = _ID_NUMBER.sub(lambda found: mask_number(found[0]), text)
+    """A text with everything masked that looks like an ID number (18 digits), an account number (16 to 19 digits) or a
+    password in a URL.
+    """
+    masked = _ID_NUMBER.sub(lambda found: mask_number(found[0]), _URL_PASSWORD.sub(r"\1:***", text))
     return _ACCOUNT_NUMBER.sub(lambda found: mask_number(found[0]) if _is_account(found[0]) else found[0], masked)
 
 

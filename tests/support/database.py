@@ -1,4 +1,4 @@
-"""Databases for tests: one server per session, one migrated template, and a fresh copy of it for each test that asks."""
+"""Databases for tests: one server per session, one migrated template, a fresh copy for each test that asks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from settlement.db.embedded import EmbeddedPostgres
+from settlement.db.errors import EmbeddedError
 from settlement.db.migrate import migrate
 
 SERVER_VARIABLE = "SETTLEMENT_TEST_DATABASE_URL"
@@ -89,12 +90,22 @@ def session_server() -> Iterator[str]:
         yield given
         return
     _remove_leftovers()
+    with open_folder() as folder, EmbeddedPostgres(folder) as server:
+        yield server.start()
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """A temporary folder for an embedded server: as root it runs as a user of its own, which has to enter.
+
+    (pytest's ``tmp_path`` is closed to others, and closed again by each session that starts.)
+    """
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
-    folder.chmod(0o755)  # as root, the server runs as a user of its own, which has to enter
-    with _held(folder):
+    folder.chmod(0o755)
+    with (folder / "session.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
         try:
-            with EmbeddedPostgres(folder) as server:
-                yield server.start()
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -109,20 +120,10 @@ async def temporary_databases(url: str) -> AsyncIterator[TestDatabases]:
         await databases.close()
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    with (folder / "session.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
-
-
 def _remove_leftovers() -> None:
     """Stop and remove the servers of test sessions that were killed: nobody holds their lock any more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError), (folder / "session.lock").open("r+") as lock:
+        with contextlib.suppress(OSError, EmbeddedError), (folder / "session.lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if (folder / "postgres").is_dir():
-                server = EmbeddedPostgres(folder)
-                server.start()
-                server.stop()
+            EmbeddedPostgres(folder).remove()
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from terminal_sdk.reader import Interface
 
 MAX_HISTORICAL_BYTES = 15
 _PC_SC_CONTACTLESS = b"\x80\x01"
+_PATTERN = re.compile(r"(?:[0-9A-F]{2}|\.\.)+")
 
 HISTORICAL_THIRD = bytes.fromhex("00 12156F 555353433330 059000")
 """ISO 7816-4 8.1: category 00; country 156 (tag 1); issuer's data ``SSC30`` (tag 5); life cycle 05, status 9000."""
@@ -28,12 +29,18 @@ class KnownCard:
     interface: Interface
     name: str
 
+    def __post_init__(self) -> None:
+        """Refuse a pattern that is not made of hex pairs and ``..``. Raises ``ValueError``."""
+        if not _PATTERN.fullmatch(self._expression):
+            raise ValueError("an ATR pattern is hex pairs and '..'")
+
+    @property
+    def _expression(self) -> str:
+        return "".join(self.pattern.split()).upper()
+
     def matches(self, atr: bytes) -> bool:
         """Whether this entry describes ``atr``."""
-        expression = "".join(self.pattern.split()).upper()
-        if not re.fullmatch(r"(?:[0-9A-F]{2}|\.\.)+", expression):
-            raise ValueError("an ATR pattern is hex pairs and '..'")
-        return re.fullmatch(expression, atr.hex().upper()) is not None
+        return re.fullmatch(self._expression, atr.hex().upper()) is not None
 
 
 class AtrDirectory:

@@ -33,6 +33,7 @@ _DISCRETIONARY = "00000000"
 _NO_NAME = b" /"
 _LABEL_MAX = 16
 _CENTURY = 2000
+_EXPIRY_BYTES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +146,11 @@ def _unpacked(value: bytes, where: str) -> str:
 
 
 def _expiry(value: bytes) -> dt.date:
+    where = "bank application records tag 5F24"
+    if len(value) != _EXPIRY_BYTES:
+        raise MalformedCardData(where, f"{len(value)} bytes instead of {_EXPIRY_BYTES}")
     digits = value.hex()
     try:
-        # A value of another length leaves a part empty, too long or beyond any calendar.
         return dt.date(_CENTURY + int(digits[:2]), int(digits[2:4]), int(digits[4:]))
     except ValueError as error:
-        raise MalformedCardData("bank application records tag 5F24", "is not a date") from error
+        raise MalformedCardData(where, "is not a date") from error

@@ -1,4 +1,4 @@
-"""The terminal's end of the exchange: fetches waiting data (61xx), repeats with the right length (6Cxx), bounds both."""
+"""The terminal's end of the exchange: fetches waiting data (61xx), repeats with the right Le (6Cxx), bounds both."""
 
 from __future__ import annotations
 

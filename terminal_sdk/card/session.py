@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from terminal_sdk import wire
-from terminal_sdk.card import bank, layout, social_reader
+from terminal_sdk.card import layout, social_reader
 from terminal_sdk.card.apdu import Command, Ins, Status
 from terminal_sdk.card.atr import KNOWN_CARDS, AtrDirectory
+from terminal_sdk.card.bank import BankApplication
 from terminal_sdk.card.bank_reader import read_bank_application
 from terminal_sdk.card.channel import Channel
 from terminal_sdk.card.errors import (
@@ -55,7 +56,7 @@ class CardRead:
     name: str | None = field(default=None, repr=False)
     social_security_number: str | None = field(default=None, repr=False)
     certificate: Certificate | None = field(default=None, repr=False)
-    bank: bank.BankApplication | None = None
+    bank: BankApplication | None = None
     bank_problem: CardError | None = None
     static_data: bytes | None = field(default=None, repr=False)
     check_value: bytes | None = field(default=None, repr=False)
@@ -80,7 +81,7 @@ class CardSession:
         self._open_channel: Channel | None = None
         self._at_social = False
         self._bank_read = False
-        self._bank: bank.BankApplication | None = None
+        self._bank: BankApplication | None = None
         self._bank_problem: CardError | None = None
 
     def __enter__(self) -> Self:

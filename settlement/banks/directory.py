@@ -18,6 +18,7 @@ SWITCH: Final = "SWITCH"
 
 ZONE_KEY_BYTES: Final = 16
 
+_TEXT_MOST = 100
 _CODE = re.compile(r"[A-Z][A-Z0-9]{1,9}")
 _ACQUIRER = re.compile(r"[0-9]{1,11}")
 
@@ -117,7 +118,7 @@ def derive_zone_keys(master_key: bytes, directory: Directory) -> dict[str, bytes
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value.strip()) <= 100 and value.isprintable()
+    return isinstance(value, str) and 0 < len(value.strip()) <= _TEXT_MOST and value.isprintable()
 
 
 def _is_whole(low: int, high: int) -> Callable[[object], bool]:

@@ -1,4 +1,4 @@
-"""From an order to the fields of a request, and from the fields of an answer to an outcome. Pure: no socket, no clock."""
+"""From an order to a request's fields, and from an answer's fields to an outcome. Pure: no socket, no clock."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from settlement.banks.codes import APPROVED, Verb, outcome_of
 from settlement.banks.iso.codec import Message, MessageError
-from settlement.banks.iso.dates import CHINA, month_day
+from settlement.banks.iso.dates import month_day
 from settlement.banks.iso.keys import WorkingKeys
 from settlement.banks.iso.original import DebitStatus, Original, read_status
 from settlement.banks.iso.spec import ANSWER_OF, CURRENCY_CNY, DEBIT_CODE, INQUIRY_CODE, PATTERNS, RETURN_CODE, Mti
 from settlement.banks.port import BankAnswer, BankOrder, BankOutcome, MessageIdentity
-from terminal_sdk.pin import PinBlockInvalid, decode_pin_block, encode_pin_block
+from settlement.businessdate import SHANGHAI
+from terminal_sdk.pin import PinBlockInvalid, translate_pin_block
 
 INSTITUTION_WIDTH = 15
 MAX_AMOUNT_FEN = 10**12 - 1
@@ -64,7 +65,7 @@ def build(verb: Verb, order: BankOrder, *, keys: WorkingKeys, acquirer: str, now
     identity = order.identity
     if not 0 < order.amount_fen <= MAX_AMOUNT_FEN:
         raise OrderError("malformed")
-    local = now.astimezone(CHINA)
+    local = now.astimezone(SHANGHAI)
     amount = f"{order.amount_fen:012d}"
     fields = {
         "t": str(mti),
@@ -94,15 +95,14 @@ def build(verb: Verb, order: BankOrder, *, keys: WorkingKeys, acquirer: str, now
 
 
 def _pin_field(order: BankOrder, keys: WorkingKeys) -> dict[str, str]:
-    """Field 52. The PIN is in clear only between these two lines; a bank would do this inside a security module."""
+    """Field 52. In translation the PIN is in clear for a moment; a bank would do this inside a security module."""
     if order.pin_block is None:
         return {}
     if order.pin_key is None:
         raise OrderError("pin_block_invalid")
     try:
-        pin = decode_pin_block(order.pin_block, order.pan, order.pin_key)
-        return {"52": encode_pin_block(pin, order.pan, keys.pin).hex().upper()}
-    except (PinBlockInvalid, ValueError):
+        return {"52": translate_pin_block(order.pin_block, order.pan, order.pin_key, keys.pin).hex().upper()}
+    except PinBlockInvalid:
         raise OrderError("pin_block_invalid") from None
 
 

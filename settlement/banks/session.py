@@ -62,6 +62,7 @@ class Session:
             clock=clock, frame_timeout_s=tuning.frame_timeout_s, on_body=self._received, on_lost=self._connection_lost
         )
         self.keys_at = 0.0
+        self.blamed = False
         self.active_at = clock.monotonic()
 
     async def open(self) -> None:

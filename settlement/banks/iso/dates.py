@@ -1,10 +1,8 @@
-"""Local time of the banks (China has one zone, without summer time) and dates that travel without a year."""
+"""Dates that travel without a year (field 15)."""
 
 from __future__ import annotations
 
 import datetime as dt
-
-CHINA = dt.timezone(dt.timedelta(hours=8), "UTC+8")
 
 
 def month_day(text: str, near: dt.date) -> dt.date | None:

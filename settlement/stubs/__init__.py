@@ -1,0 +1,1 @@
+"""Partners of the service played by separate processes with their own state; the service imports none of this."""

@@ -53,14 +53,17 @@ class Sm2PublicKey:
         if not _signature_in_range(signature):
             raise SignatureInvalid("the SM2 signature is not r‖s in range")
         digest = sm3(self.z_value(identity) + message)
-        if not backend().sm2_verify_digest(self._point, digest, signature):
+        if not backend().sm2.verify_digest(self._point, digest, signature):
             raise SignatureInvalid("the SM2 signature does not fit")
 
     def encrypt(self, plaintext: bytes) -> bytes:
         """Encrypt a key or another short secret (1 to 255 bytes, else ``ValueError``): C1‖C3‖C2, C1 as 04‖x‖y."""
         if not 1 <= len(plaintext) <= PLAINTEXT_MAX:
             raise ValueError("SM2 encrypts 1 to 255 bytes")
-        return backend().sm2_encrypt(self._point, plaintext)
+        while True:
+            ciphertext = backend().sm2.encrypt(self._point, plaintext)
+            if ciphertext[_CIPHERTEXT_OVERHEAD:] != plaintext:  # an all-zero mask is drawn again (GB/T 32918.4, A5)
+                return ciphertext
 
     @functools.cached_property
     def _default_z(self) -> bytes:
@@ -96,7 +99,7 @@ class Sm2PrivateKey:
     @classmethod
     def generate(cls) -> Sm2PrivateKey:
         """A fresh key from the library's random generator."""
-        private, point = backend().sm2_generate()
+        private, point = backend().sm2.generate()
         return cls(private, Sm2PublicKey.from_bytes(b"\x04" + point))
 
     @classmethod
@@ -105,7 +108,7 @@ class Sm2PrivateKey:
         if len(data) != PRIVATE_KEY_SIZE or not curve.private_in_range(int.from_bytes(data, "big")):
             raise KeyInvalid("an SM2 private key has 32 bytes and lies in [1, n-2]")
         private = bytes(data)
-        return cls(private, Sm2PublicKey.from_bytes(b"\x04" + backend().sm2_public_point(private)))
+        return cls(private, Sm2PublicKey.from_bytes(b"\x04" + backend().sm2.public_point(private)))
 
     def to_bytes(self) -> bytes:
         """32 bytes, big-endian: the secret itself."""
@@ -113,7 +116,8 @@ class Sm2PrivateKey:
 
     def sign(self, message: bytes, identity: bytes = DEFAULT_ID) -> bytes:
         """64 bytes r‖s over ``message`` under ``identity``; another signature at every call."""
-        return backend().sm2_sign_digest(self._private, sm3(self.public_key.z_value(identity) + message))
+        digest = sm3(self.public_key.z_value(identity) + message)
+        return backend().sm2.sign_digest(self._private, self._point, digest)
 
     def decrypt(self, ciphertext: bytes) -> bytes:
         """Undo ``Sm2PublicKey.encrypt``. ``DecryptionFailed`` when altered, malformed or for another key."""
@@ -121,10 +125,14 @@ class Sm2PrivateKey:
         well_formed = 1 <= size <= PLAINTEXT_MAX and ciphertext[0] == _UNCOMPRESSED
         if not well_formed or not _point_on_curve(ciphertext[1:PUBLIC_KEY_SIZE]):
             raise DecryptionFailed("SM2: cannot be decrypted")
-        plaintext = backend().sm2_decrypt(self._private, ciphertext)
-        if plaintext is None:
+        plaintext = backend().sm2.decrypt(self._private, self._point, ciphertext)
+        if plaintext is None or plaintext == ciphertext[_CIPHERTEXT_OVERHEAD:]:  # the all-zero mask (B4)
             raise DecryptionFailed("SM2: cannot be decrypted")
         return plaintext
+
+    @property
+    def _point(self) -> bytes:
+        return self.public_key.to_bytes()[1:]
 
     def __repr__(self) -> str:
         """Nothing of the key."""

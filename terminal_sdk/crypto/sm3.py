@@ -10,12 +10,12 @@ _HKDF_BLOCKS_MAX = 255
 
 def sm3(data: bytes) -> bytes:
     """The SM3 digest, 32 bytes."""
-    return backend().sm3(data)
+    return backend().symmetric.sm3(data)
 
 
 def hmac_sm3(key: bytes, data: bytes) -> bytes:
     """HMAC-SM3 (RFC 2104 over SM3, block size 64 bytes), 32 bytes. Compare with ``hmac.compare_digest``."""
-    return backend().hmac_sm3(key, data)
+    return backend().symmetric.hmac_sm3(key, data)
 
 
 def derive_key(secret: bytes, purpose: str, size: int = 32) -> bytes:

@@ -19,14 +19,14 @@ def sm4_gcm_encrypt(key: bytes, nonce: bytes, plaintext: bytes, aad: bytes = b""
     """
     _check_key(key)
     _check_length("nonce", nonce, NONCE_SIZE)
-    return backend().sm4_gcm_encrypt(key, nonce, plaintext, aad)
+    return backend().symmetric.gcm_encrypt(key, nonce, plaintext, aad)
 
 
 def sm4_gcm_decrypt(key: bytes, nonce: bytes, data: bytes, aad: bytes = b"") -> bytes:
     """Undo ``sm4_gcm_encrypt``. ``DecryptionFailed`` when key, nonce, data or additional data is not the same."""
     _check_key(key)
     _check_length("nonce", nonce, NONCE_SIZE)
-    plaintext = backend().sm4_gcm_decrypt(key, nonce, data, aad) if len(data) >= TAG_SIZE else None
+    plaintext = backend().symmetric.gcm_decrypt(key, nonce, data, aad) if len(data) >= TAG_SIZE else None
     if plaintext is None:
         raise DecryptionFailed("SM4-GCM: not authentic")
     return plaintext
@@ -37,7 +37,7 @@ def sm4_cbc_encrypt(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
     _check_key(key)
     _check_length("iv", iv, BLOCK_SIZE)
     padding = BLOCK_SIZE - len(plaintext) % BLOCK_SIZE
-    return backend().sm4_cbc_encrypt(key, iv, plaintext + bytes((padding,)) * padding)
+    return backend().symmetric.cbc_encrypt(key, iv, plaintext + bytes((padding,)) * padding)
 
 
 def sm4_cbc_decrypt(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
@@ -50,7 +50,7 @@ def sm4_cbc_decrypt(key: bytes, iv: bytes, ciphertext: bytes) -> bytes:
     _check_length("iv", iv, BLOCK_SIZE)
     if not ciphertext or len(ciphertext) % BLOCK_SIZE:
         raise DecryptionFailed("SM4-CBC: cannot be decrypted")
-    padded = backend().sm4_cbc_decrypt(key, iv, ciphertext)
+    padded = backend().symmetric.cbc_decrypt(key, iv, ciphertext)
     padding = padded[-1]
     if not 1 <= padding <= BLOCK_SIZE or padded[-padding:] != bytes((padding,)) * padding:
         raise DecryptionFailed("SM4-CBC: cannot be decrypted")
@@ -61,14 +61,14 @@ def sm4_encrypt_block(key: bytes, block: bytes) -> bytes:
     """One 16-byte block. For constructions that need the bare permutation; never a mode for data."""
     _check_key(key)
     _check_length("block", block, BLOCK_SIZE)
-    return backend().sm4_encrypt_block(key, block)
+    return backend().symmetric.encrypt_block(key, block)
 
 
 def sm4_decrypt_block(key: bytes, block: bytes) -> bytes:
     """Undo ``sm4_encrypt_block``."""
     _check_key(key)
     _check_length("block", block, BLOCK_SIZE)
-    return backend().sm4_decrypt_block(key, block)
+    return backend().symmetric.decrypt_block(key, block)
 
 
 def sm4_cbc_mac(key: bytes, data: bytes) -> bytes:
@@ -80,7 +80,7 @@ def sm4_cbc_mac(key: bytes, data: bytes) -> bytes:
     _check_key(key)
     padded = data + b"\x80"
     padded += bytes(-len(padded) % BLOCK_SIZE)
-    return backend().sm4_cbc_encrypt(key, _ZERO_IV, padded)[-BLOCK_SIZE:]
+    return backend().symmetric.cbc_encrypt(key, _ZERO_IV, padded)[-BLOCK_SIZE:]
 
 
 def diversify(master_key: bytes, diversifier: bytes, purpose: str) -> bytes:

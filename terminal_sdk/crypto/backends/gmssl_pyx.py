@@ -1,20 +1,69 @@
-"""The fallback backend: GmSSL's C library through the gmssl-pyx wheels, everything from one library."""
+"""GmSSL's C library through the gmssl-pyx wheels: first choice for SM3 and SM4, fallback for SM2."""
 
 from __future__ import annotations
+
+import hmac
 
 import gmssl_pyx
 
 from terminal_sdk.crypto import curve, der
 
+NAME = "gmssl-pyx"
 _PADDING_BLOCK = b"\x10" * 16
 _ZERO = bytes(16)
+_TAG_SIZE = 16
+_FIRST_COUNTER = bytes((0, 0, 0, 2))  # 1 masks the tag (NIST SP 800-38D, 7.1)
 
 
-class GmsslPyxBackend:
-    """GmSSL. Holds the GIL during its calls."""
+class GmsslPyxSm2:
+    """SM2 by GmSSL. Holds the GIL during its calls, so a thread gains nothing.
 
-    name = "gmssl-pyx"
+    The library writes a line to stderr for every signature or ciphertext it refuses (the place in its source, no
+    data); it has no switch for that.
+    """
+
+    name = NAME
     releases_gil = False
+
+    def generate(self) -> tuple[bytes, bytes]:
+        """A fresh private key and its public point."""
+        point, private = gmssl_pyx.sm2_key_generate()
+        return bytes(private), bytes(point)
+
+    def public_point(self, private: bytes) -> bytes:
+        """The public point of a private key (the library has no call for it)."""
+        x, y = curve.base_multiply(int.from_bytes(private, "big"))
+        return x.to_bytes(32, "big") + y.to_bytes(32, "big")
+
+    def sign_digest(self, private: bytes, point: bytes, digest: bytes) -> bytes:
+        """Sign e."""
+        del point  # the library needs the private key only
+        return der.signature_from_der(gmssl_pyx.sm2_sign_sm3_digest(private, digest))
+
+    def verify_digest(self, point: bytes, digest: bytes, signature: bytes) -> bool:
+        """Whether the signature fits."""
+        try:
+            return bool(gmssl_pyx.sm2_verify_sm3_digest(point, digest, der.signature_to_der(signature)))
+        except gmssl_pyx.GmsslInnerError:
+            return False
+
+    def encrypt(self, point: bytes, plaintext: bytes) -> bytes:
+        """Encrypt 1 to 255 bytes."""
+        return der.ciphertext_from_der(gmssl_pyx.sm2_encrypt(point, plaintext))
+
+    def decrypt(self, private: bytes, point: bytes, ciphertext: bytes) -> bytes | None:
+        """The plaintext, or None."""
+        del point
+        try:
+            return bytes(gmssl_pyx.sm2_decrypt(private, der.ciphertext_to_der(ciphertext)))
+        except gmssl_pyx.GmsslInnerError:
+            return None
+
+
+class GmsslPyxSymmetric:
+    """SM3 and SM4 by GmSSL. The library has no bare block cipher and no CBC without padding; both are composed."""
+
+    name = NAME
 
     def sm3(self, data: bytes) -> bytes:
         """The SM3 digest."""
@@ -24,63 +73,34 @@ class GmsslPyxBackend:
         """HMAC over SM3."""
         return bytes(gmssl_pyx.sm3_hmac(key, data))
 
-    def sm2_generate(self) -> tuple[bytes, bytes]:
-        """A fresh private key and its public point."""
-        point, private = gmssl_pyx.sm2_key_generate()
-        return bytes(private), bytes(point)
-
-    def sm2_public_point(self, private: bytes) -> bytes:
-        """The public point of a private key (the library has no call for it)."""
-        x, y = curve.base_multiply(int.from_bytes(private, "big"))
-        return x.to_bytes(32, "big") + y.to_bytes(32, "big")
-
-    def sm2_sign_digest(self, private: bytes, digest: bytes) -> bytes:
-        """Sign e."""
-        return der.signature_from_der(gmssl_pyx.sm2_sign_sm3_digest(private, digest))
-
-    def sm2_verify_digest(self, point: bytes, digest: bytes, signature: bytes) -> bool:
-        """Whether the signature fits."""
-        try:
-            return bool(gmssl_pyx.sm2_verify_sm3_digest(point, digest, der.signature_to_der(signature)))
-        except gmssl_pyx.GmsslInnerError:
-            return False
-
-    def sm2_encrypt(self, point: bytes, plaintext: bytes) -> bytes:
-        """Encrypt 1 to 255 bytes."""
-        return der.ciphertext_from_der(gmssl_pyx.sm2_encrypt(point, plaintext))
-
-    def sm2_decrypt(self, private: bytes, ciphertext: bytes) -> bytes | None:
-        """The plaintext, or None."""
-        try:
-            return bytes(gmssl_pyx.sm2_decrypt(private, der.ciphertext_to_der(ciphertext)))
-        except gmssl_pyx.GmsslInnerError:
-            return None
-
-    def sm4_encrypt_block(self, key: bytes, block: bytes) -> bytes:
+    def encrypt_block(self, key: bytes, block: bytes) -> bytes:
         """One block forward: the key stream of counter mode whose counter is the block."""
         return bytes(gmssl_pyx.sm4_ctr_encrypt(key, block, _ZERO))
 
-    def sm4_decrypt_block(self, key: bytes, block: bytes) -> bytes:
+    def decrypt_block(self, key: bytes, block: bytes) -> bytes:
         """One block back."""
-        return self.sm4_cbc_decrypt(key, _ZERO, block)
+        return self.cbc_decrypt(key, _ZERO, block)
 
-    def sm4_cbc_encrypt(self, key: bytes, iv: bytes, data: bytes) -> bytes:
+    def cbc_encrypt(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         """CBC without padding: the library always pads, so its last block is dropped."""
         return bytes(gmssl_pyx.sm4_cbc_padding_encrypt(key, iv, data)[: len(data)])
 
-    def sm4_cbc_decrypt(self, key: bytes, iv: bytes, data: bytes) -> bytes:
+    def cbc_decrypt(self, key: bytes, iv: bytes, data: bytes) -> bytes:
         """CBC without padding: a block is appended that decrypts to the padding the library insists on."""
         last = bytes(a ^ b for a, b in zip(data[-16:], _PADDING_BLOCK, strict=True))
-        return bytes(gmssl_pyx.sm4_cbc_padding_decrypt(key, iv, data + self.sm4_encrypt_block(key, last)))
+        return bytes(gmssl_pyx.sm4_cbc_padding_decrypt(key, iv, data + self.encrypt_block(key, last)))
 
-    def sm4_gcm_encrypt(self, key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
+    def gcm_encrypt(self, key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
         """Ciphertext‖tag."""
         ciphertext, tag = gmssl_pyx.sm4_gcm_encrypt(key, nonce, aad, plaintext)
         return bytes(ciphertext) + bytes(tag)
 
-    def sm4_gcm_decrypt(self, key: bytes, nonce: bytes, data: bytes, aad: bytes) -> bytes | None:
-        """The plaintext, or None."""
-        try:
-            return bytes(gmssl_pyx.sm4_gcm_decrypt(key, nonce, aad, data[:-16], data[-16:]))
-        except gmssl_pyx.GmsslInnerError:
-            return None
+    def gcm_decrypt(self, key: bytes, nonce: bytes, data: bytes, aad: bytes) -> bytes | None:
+        """The plaintext, or None.
+
+        By counter mode and the tag of what comes out: the library's own call writes to stderr at every wrong tag.
+        """
+        ciphertext, tag = data[:-_TAG_SIZE], data[-_TAG_SIZE:]
+        plaintext = bytes(gmssl_pyx.sm4_ctr_encrypt(key, nonce + _FIRST_COUNTER, ciphertext)) if ciphertext else b""
+        expected = self.gcm_encrypt(key, nonce, plaintext, aad)[-_TAG_SIZE:]
+        return plaintext if hmac.compare_digest(expected, tag) else None

@@ -15,8 +15,8 @@ def check_usable(context: CardContext, ref: CardRef, now: dt.datetime) -> None:
 
     In this order: ``CARD_VOID``, ``CARD_LOST``, ``CARD_EXPIRED`` (after its last day in China), ``CARD_NOT_ACTIVATED``,
     ``CARD_FROZEN``, ``CARD_CERTIFICATE_MISMATCH`` (not the registered certificate, or one where there is
-    none, or none where there is one), ``CARD_CERTIFICATE_EXPIRED``, ``CARD_CERTIFICATE_REVOKED``. The lasting causes come
-    first, so that the till shows what no second try can change. The financial function is not judged here.
+    none, or none where there is one), ``CARD_CERTIFICATE_EXPIRED``, ``CARD_CERTIFICATE_REVOKED``. The lasting causes
+    come first, so that the till shows what no second try can change. The financial function is not judged here.
     """
     code = _refusal(context, ref, now)
     if code is not None:

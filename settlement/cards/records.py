@@ -14,7 +14,6 @@ from settlement.cards.vault import Vault
 from settlement.security import mask_name, mask_number
 from terminal_sdk.crypto import Certificate, CertificateInvalid, verify_chain
 
-
 if TYPE_CHECKING:
     from asyncpg import Record
 

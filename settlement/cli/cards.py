@@ -1,0 +1,212 @@
+"""``settlement cards``: persons and cards, for operators and for trials. Numbers are shown masked."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import click
+import msgspec
+
+from settlement.businessdate import business_date
+from settlement.cards.issuing import issue_virtual
+from settlement.cards.model import Account, Function
+from settlement.cards.registry import LIST_MAX, CardRegistry
+from settlement.cli.cards_support import (
+    authority_and_keys,
+    card_parameter,
+    check_bank,
+    new_private_file,
+    run,
+    settings_of,
+    yuan_parameter,
+)
+from settlement.cli.cards_view import text, yuan
+from settlement.clock import SystemClock
+from terminal_sdk.card.image import CardImage
+
+CARD = click.argument("card", type=card_parameter, metavar="CARD")
+FUNCTION = click.option(
+    "--function", type=click.Choice(["social", "financial"]), required=True, help="Which of the card's two functions."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Machine-readable, on one line.")
+NAME = click.option("--name", prompt="Name", help="The person's name; asked for if not given.")
+ID_NUMBER = click.option(
+    "--id-number", prompt="ID number", hide_input=True, help="The 18-character ID number; asked for if not given."
+)
+
+
+@click.group()
+def cards() -> None:
+    """Persons and their social security cards.
+
+    CARD is a card number, or the file of a virtual card. Names and numbers are stored encrypted and shown masked.
+    """
+
+
+@cards.command("add-person")
+@NAME
+@ID_NUMBER
+@click.pass_context
+def add_person(ctx: click.Context, name: str, id_number: str) -> None:
+    """Register a person and open the insurance accounts. The same ID number gives the same person."""
+    person_id = run(ctx, lambda registry: registry.register_person(name, id_number))
+    click.echo(f"person {person_id}")
+
+
+@cards.command()
+@NAME
+@ID_NUMBER
+@click.option("--bank", metavar="CODE", help="A third-generation card with an account at this bank.")
+@click.option("--legacy", is_flag=True, help="A legacy card instead: insurance only, no key.")
+@click.option("--pan", help="The account number at the bank; made up if not given.")
+@click.option("--activate", type=click.Choice(["social", "financial"]), help="Activate at once; voids the old card.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to make.")
+@click.pass_context
+def issue(
+    ctx: click.Context,
+    name: str,
+    id_number: str,
+    bank: str | None,
+    legacy: bool,
+    pan: str | None,
+    activate: Function | None,
+    out: Path,
+) -> None:
+    """Make a virtual card for trials: person, registered card, and a file that a virtual reader takes.
+
+    The file holds the card's private key and personal data; only its owner can read it.
+    """
+    if (bank is None) != legacy:
+        raise click.UsageError("give either --bank CODE or --legacy")
+    settings = settings_of(ctx)
+    check_bank(settings, bank)
+    authority, keys = authority_and_keys(settings)
+
+    async def make(registry: CardRegistry) -> CardImage:
+        return await issue_virtual(
+            registry,
+            authority,
+            keys,
+            name=name,
+            id_number=id_number,
+            kind="legacy" if legacy else "third_generation",
+            bank_code=bank,
+            pan=pan,
+            activate=activate,
+        )
+
+    with new_private_file(out) as write:
+        image = run(ctx, make)
+        write(image.to_json())
+    click.echo(f"{image.kind} card in {out}" + (f", {activate} function active" if activate else ", not activated"))
+
+
+@cards.command()
+@CARD
+@FUNCTION
+@click.pass_context
+def activate(ctx: click.Context, card: str, function: Function) -> None:
+    """Activate a function; financial activates social with it. The person's old card is void from then on."""
+    run(ctx, lambda r: r.activate_social(card) if function == "social" else r.activate_financial(card))
+    click.echo(f"{function} function active")
+
+
+@cards.command()
+@CARD
+@FUNCTION
+@click.pass_context
+def freeze(ctx: click.Context, card: str, function: Function) -> None:
+    """Freeze an active function. A frozen financial function never stops the insurance part."""
+    run(ctx, lambda registry: registry.freeze(card, function))
+    click.echo(f"{function} function frozen")
+
+
+@cards.command()
+@CARD
+@FUNCTION
+@click.pass_context
+def unfreeze(ctx: click.Context, card: str, function: Function) -> None:
+    """Make a frozen function active again."""
+    run(ctx, lambda registry: registry.unfreeze(card, function))
+    click.echo(f"{function} function active")
+
+
+@cards.command()
+@CARD
+@click.pass_context
+def lost(ctx: click.Context, card: str) -> None:
+    """Report a card lost; it is refused from now on."""
+    run(ctx, lambda registry: registry.report_lost(card))
+    click.echo("card reported lost")
+
+
+@cards.command()
+@CARD
+@click.confirmation_option(prompt="A void card never works again. Void it?")
+@click.pass_context
+def void(ctx: click.Context, card: str) -> None:
+    """Void a card for good."""
+    run(ctx, lambda registry: registry.void(card))
+    click.echo("card void")
+
+
+@cards.command()
+@CARD
+@click.confirmation_option(prompt="The card must be replaced afterwards. Revoke its certificate?")
+@click.pass_context
+def revoke(ctx: click.Context, card: str) -> None:
+    """Revoke a card's certificate for good."""
+    run(ctx, lambda registry: registry.revoke_certificate(card))
+    click.echo("certificate revoked")
+
+
+@cards.command()
+@CARD
+@AS_JSON
+@click.pass_context
+def show(ctx: click.Context, card: str, as_json: bool) -> None:
+    """Show a card, its person's insurance accounts and its history; names and numbers masked."""
+    found = run(ctx, lambda registry: registry.describe(card))
+    click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
+
+
+@cards.command("list")
+@click.option("--limit", type=click.IntRange(1, LIST_MAX), default=100, show_default=True, help="Cards at most.")
+@click.option("--after", type=(int, int), default=(0, 0), metavar="PERSON CARD", help="Go on after this card.")
+@AS_JSON
+@click.pass_context
+def list_cards(ctx: click.Context, limit: int, after: tuple[int, int], as_json: bool) -> None:
+    """List cards by person, numbers masked."""
+    found = run(ctx, lambda registry: registry.list(after=after, limit=limit))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for card in found:
+        click.echo(
+            f"{card.person_id:>8} {card.card_id:>8}  {card.card_number}  {card.kind:<16}  {card.life:<6}  "
+            f"social {card.social:<8}  financial {card.financial:<8}  {card.bank_code or '-'}"
+        )
+
+
+@cards.command()
+@CARD
+@click.option("--account", type=click.Choice(["current-year", "carried-over"]), required=True, help="Which account.")
+@click.option(
+    "--yuan", "amount_fen", type=yuan_parameter, metavar="YUAN", required=True, help="How much, such as 1200 or 35.50."
+)
+@click.option("--reason", required=True, help="Kept with the booking; no names or numbers of people.")
+@click.option("--credit-id", type=click.UUID, help="The booking's own id: the same id books once. New if not given.")
+@click.pass_context
+def credit(
+    ctx: click.Context, card: str, account: str, amount_fen: int, reason: str, credit_id: uuid.UUID | None
+) -> None:
+    """Put money on an insurance account of the card's person."""
+    booking = credit_id or uuid.uuid4()
+    account_name: Account = "current_year" if account == "current-year" else "carried_over"
+    posting_date = business_date(SystemClock().now(), settings_of(ctx).cut_over)
+    booked = run(
+        ctx,
+        lambda registry: registry.credit(card, account_name, amount_fen, booking, reason, posting_date=posting_date),
+    )
+    click.echo(f"{'booked' if booked else 'booked before'}: {yuan(amount_fen)} yuan, credit id {booking}")

@@ -103,6 +103,11 @@ class Settings:
         """The file of the master key: as configured, or ``master.key`` under the data directory."""
         return self.master_key_file or self.data_dir / "master.key"
 
+    @property
+    def pki_dir(self) -> Path:
+        """Where the certificate authorities are kept: ``pki`` under the data directory."""
+        return self.data_dir / "pki"
+
 
 @dataclass(frozen=True, slots=True)
 class SettingDescription:

@@ -168,7 +168,7 @@ class BankLegs:
         await self._ledger.record_debit_answer(evidence, self._clock.now())
 
     def _bank(self, leg: BankLeg) -> Bank:
-        return self._directory[self._directory.route(leg.bank_code)]
+        return self._directory[leg.bank_code]
 
     def _later(self, leg: BankLeg) -> dt.datetime:
         wait_s = min(0.5 * 2 ** min(leg.attempts - 1, 10), _BACKOFF_MAX_S)

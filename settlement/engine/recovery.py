@@ -22,6 +22,7 @@ class Recovery:
         self._background = background
         self._loop: asyncio.Task[None] | None = None
         self._under_way: set[SagaKey] = set()
+        self._trouble: str | None = "recovery has not begun"
 
     def start(self) -> None:
         """Begin to look for due legs, at once and then at the configured interval."""
@@ -40,7 +41,9 @@ class Recovery:
         while True:
             try:
                 await self.sweep()
-            except Exception:
+                self._trouble = None
+            except Exception as error:
+                self._trouble = f"the ledger does not answer ({type(error).__name__})"
                 # The database may be away; the loop outlives it.
                 log.exception("recovery_sweep_failed")
             await self._context.clock.sleep(interval_s)
@@ -60,6 +63,10 @@ class Recovery:
             self._under_way.add(leg.key)
             self._background.start(self._act(leg, send_before), f"recover {leg.key.saga_id}")
         return len(legs)
+
+    def troubles(self) -> list[str]:
+        """Why this process cannot settle now, as its last look at the ledger showed; empty when it can."""
+        return [] if self._trouble is None else [self._trouble]
 
     async def _act(self, leg: BankLeg, send_before: float) -> None:
         try:

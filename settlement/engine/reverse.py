@@ -15,7 +15,7 @@ from settlement.engine.context import EngineContext
 from settlement.engine.moves import BANK, BANK_RETURN
 from settlement.errors import ServiceError
 from settlement.ledger.records import ReversalOrder, SagaKey
-from settlement.terminals.identity import TerminalIdentity
+from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import ReversalByKeyRequest, ReversalRequest
 
 _CAPTURE_FIRST_ATTEMPTS = 5
@@ -122,7 +122,7 @@ class Reversing:
         )
 
     def _bank(self, code: str) -> Bank:
-        return self._context.directory[self._context.directory.route(code)]
+        return self._context.directory[code]
 
     async def _capture(self, key: SagaKey, attempt: int) -> None:
         leg = await self._context.ledger.bank_leg(key, BANK)

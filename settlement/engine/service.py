@@ -28,7 +28,7 @@ from settlement.engine.views import (
 from settlement.errors import ServiceError
 from settlement.ledger.records import Row, SagaKey
 from settlement.security import mask_name, mask_number
-from settlement.terminals.identity import TerminalIdentity
+from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import (
     Quote,
     QuoteRequest,
@@ -126,15 +126,9 @@ class SettlementEngine:
                 raise ServiceError("RECEIPT_UNKNOWN")
             return await self._receipt(receipt_id, facts)
 
-    async def ready(self) -> list[str]:
+    def ready(self) -> list[str]:
         """Why this process should get no traffic now; empty when it may."""
-        reasons = []
-        try:
-            await self._context.ledger.in_doubt(self._context.clock.now())
-        except Exception as error:
-            # Whatever keeps the ledger from answering is the reason.
-            reasons.append(f"database: {type(error).__name__}")
-        return reasons
+        return self.recovery.troubles()
 
     async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
         deadline = self._context.clock.monotonic() + wait_s

@@ -21,7 +21,7 @@ from settlement.engine.quotes import QuoteTerms, open_quote, seal_quote
 from settlement.errors import ServiceError
 from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey
 from settlement.policy.split import Balances, RemainderPayer, split_bill
-from settlement.terminals.identity import TerminalIdentity
+from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, Split
 
 
@@ -255,7 +255,8 @@ class Settling:
             agreed=agreement.text,
             on_bank_decline=request.on_bank_decline,
             bank_notice=notice,
-            bank_code=card.bank_code if split.bank_fen else None,
+            bank_code=self._context.directory.route(card.bank_code) if split.bank_fen and card.bank_code else None,
+            issuer=card.bank_code,
             posting_date=today,
             lease_until=self._context.lease_until(now),
             worker=self._context.worker,

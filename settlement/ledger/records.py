@@ -51,6 +51,7 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     on_bank_decline: str
     bank_notice: str | None
     bank_code: str | None
+    issuer: str | None
     posting_date: dt.date
     lease_until: dt.datetime
     worker: str

@@ -16,6 +16,11 @@ INVARIANTS = tuple(name for name in SQL if name not in _DATA)
 """The names of all checks, in the order in which they run."""
 
 
+async def read_bank_legs(pool: asyncpg.Pool) -> list[Row]:
+    """Every bank leg as it stands now, with what the banks' books must show for it."""
+    return list(await pool.fetch(SQL["bank_legs"]))
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One thing that is not as it must be: which invariant, and where."""
@@ -26,7 +31,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """What ``verify_ledger`` saw. ``counts``: rows looked at and legs not final; ``bank_legs``: for the banks' books."""
+    """What ``verify_ledger`` saw. ``counts``: rows looked at, legs not final; ``bank_legs``: for the banks' books."""
 
     violations: list[Violation]
     counts: Mapping[str, int]

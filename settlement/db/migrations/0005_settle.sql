@@ -9,13 +9,15 @@ create type settlement_request as (
     service_date date, accepted_at timestamptz, deadline_at timestamptz, account_version bigint,
     bill_fen bigint, own_expense_fen bigint, current_year_fen bigint, carried_over_fen bigint, bank_fen bigint,
     cash_fen bigint, lines jsonb, parts jsonb, agreed text, on_bank_decline text, bank_notice text, bank_code text,
-    posting_date date, lease_until timestamptz, worker text, key_expires_at timestamptz
+    issuer text, posting_date date, lease_until timestamptz, worker text, key_expires_at timestamptz
 );
 
 create type hold_verdict as (
     ord int, outcome text, settlement_id uuid, person_id bigint, acceptance_date date,
     account_version bigint, current_year_fen bigint, carried_over_fen bigint
 );
+
+comment on type settlement_request is 'issuer: the bank of the card; bank_code: over whose link it is asked (its own, or the switch).';
 
 create function lock_persons(p_person_ids bigint[]) returns void language sql as $$
     select from insurance_accounts where person_id = any (p_person_ids) order by person_id for update;
@@ -92,7 +94,7 @@ create function judge_holds(p_items settlement_request[]) returns setof hold_ver
                when row_number() over (partition by r.person_id order by r.ord) > 1
                  or row_number() over (partition by r.institution_id, r.idempotency_key order by r.ord) > 1 then 'again'
                when c.card_id is null or c.life <> 'issued' or c.social <> 'active'
-                 or (r.bank_fen > 0 and (c.financial <> 'active' or c.bank_code is distinct from r.bank_code))
+                 or (r.bank_fen > 0 and (c.financial <> 'active' or c.bank_code is distinct from r.issuer))
                then 'card_changed'
                when r.card_counter is not null and r.card_counter <= c.last_counter then 'counter_replayed'
                when claimed.settlement_id is not null then 'already_settled'

@@ -1,0 +1,181 @@
+"""The wiring: the one place where settings become a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from settlement.banks.directory import Directory, default_directory, derive_zone_keys, load_directory
+from settlement.banks.port import BankPort
+from settlement.banks.router import BankLinks
+from settlement.businessdate import business_date
+from settlement.cards.registry import CardRegistry
+from settlement.cards.vault import Vault
+from settlement.clock import Clock, SystemClock
+from settlement.config import Settings
+from settlement.db.migrate import migrate
+from settlement.db.pool import create_pool
+from settlement.engine.bank_legs import BankLegs
+from settlement.engine.context import EngineContext, EngineLimits
+from settlement.engine.service import SettlementEngine
+from settlement.ids import IdSource, SystemIds
+from settlement.ledger.ledger import Ledger
+from settlement.security import KeyRing, Personal
+from settlement.security.authorities import Authorities, create_authorities, load_authorities
+from settlement.terminals import TerminalRegistry
+
+ZONE_KEY_NAME = "bank-zone"
+PARTITION_MONTHS_AHEAD = 14
+_PARTITIONS_CHECKED_EVERY_S = 6 * 3_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What every command that touches the database works with."""
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    keys: KeyRing
+    authorities: Authorities
+    pool: asyncpg.Pool
+    personal: Personal
+    cards: CardRegistry
+    terminals: TerminalRegistry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A running engine with its partners."""
+
+    base: Base
+    engine: SettlementEngine
+    ledger: Ledger
+    directory: Directory
+    links: BankLinks
+
+
+def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
+    """Make what a new installation needs and does not have: master key and authorities. Returns the files made."""
+    made = []
+    if settings.master_key is None and not settings.master_key_path.exists():
+        KeyRing.create_file(settings.master_key_path)
+        made.append(settings.master_key_path)
+    made += create_authorities(settings.pki_dir, clock)
+    return made
+
+
+def bank_directory(settings: Settings) -> Directory:
+    """The configured directory of banks, or the built-in one. Raises ``DirectoryError``."""
+    return default_directory() if settings.bank_directory is None else load_directory(settings.bank_directory)
+
+
+def zone_master_key(keys: KeyRing) -> bytes:
+    """The 16 bytes from which the banks' zone master keys are derived; the bank host stub gets the same."""
+    return keys.derive(ZONE_KEY_NAME, 16)
+
+
+@contextlib.asynccontextmanager
+async def open_base(settings: Settings) -> AsyncIterator[Base]:
+    """Connect, migrate and wire the registries; ``settings.database_url`` is filled in (see ``database_server``)."""
+    clock = SystemClock()
+    ids = SystemIds(clock)
+    keys = KeyRing.load(settings.master_key_path, settings.master_key)
+    authorities = load_authorities(settings.pki_dir)
+    pool = await create_pool(settings)
+    try:
+        async with pool.acquire() as connection:
+            await migrate(connection)
+        await ensure_partitions(pool, clock, settings)
+        personal = Personal(keys)
+        yield Base(
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            keys=keys,
+            authorities=authorities,
+            pool=pool,
+            personal=personal,
+            cards=CardRegistry(pool, personal, keys, clock, [authorities.card.certificate]),
+            terminals=TerminalRegistry(pool, keys, clock, ids, authorities.terminal, settings),
+        )
+    finally:
+        await pool.close()
+
+
+async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings) -> int:
+    """Make the monthly partitions from last month on; returns how many were made."""
+    today = business_date(clock.now(), settings.cut_over)
+    first = today.replace(day=1)
+    previous = (
+        first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)
+    )
+    made: int = await pool.fetchval("select ensure_partitions($1, $2)", previous, PARTITION_MONTHS_AHEAD + 1)
+    return made
+
+
+@contextlib.asynccontextmanager
+async def open_service(base: Base, directory: Directory | None = None) -> AsyncIterator[Service]:
+    """Bring up bank links, engine and recovery; drain them at the end."""
+    directory = directory or bank_directory(base.settings)
+    links = BankLinks(directory, derive_zone_keys(zone_master_key(base.keys), directory), base.clock, base.ids)
+    await links.start()
+    ledger = Ledger(base.pool, batch_max=base.settings.batch_max)
+    engine = build_engine(base, ledger, directory, links)
+    keeper = asyncio.create_task(_keep_partitions(base), name="partitions")
+    try:
+        await engine.start()
+        yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links)
+    finally:
+        keeper.cancel()
+        await engine.drain(base.settings.drain_s)
+        await links.stop()
+
+
+def build_engine(base: Base, ledger: Ledger, directory: Directory, banks: BankPort) -> SettlementEngine:
+    """The engine over these partners."""
+    settings = base.settings
+    vault = Vault(base.personal)
+    return SettlementEngine(
+        EngineContext(
+            ledger=ledger,
+            cards=base.cards,
+            vault=vault,
+            directory=directory,
+            bank_legs=BankLegs(
+                ledger=ledger,
+                banks=banks,
+                directory=directory,
+                vault=vault,
+                clock=base.clock,
+                cut_over=settings.cut_over,
+            ),
+            clock=base.clock,
+            ids=base.ids,
+            limits=EngineLimits(
+                cut_over=settings.cut_over,
+                quote_ttl_s=settings.quote_ttl_s,
+                proof_max_age_s=settings.proof_max_age_s,
+                claim_lease_ms=settings.claim_lease_ms,
+                recovery_interval_ms=settings.recovery_interval_ms,
+                idempotency_retention_days=settings.idempotency_retention_days,
+            ),
+            worker=f"{socket.gethostname()}:{os.getpid()}",
+            quote_key=base.keys.derive("quote"),
+            legacy_master_key=base.cards.legacy_master_key,
+        )
+    )
+
+
+async def _keep_partitions(base: Base) -> None:
+    while True:
+        await base.clock.sleep(_PARTITIONS_CHECKED_EVERY_S)
+        with contextlib.suppress(Exception):
+            await ensure_partitions(base.pool, base.clock, base.settings)

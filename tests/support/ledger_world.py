@@ -1,0 +1,184 @@
+"""A small world for tests of the ledger alone: an institution and persons with one active card each, by plain SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import secrets
+import uuid
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from settlement.ledger.ledger import Ledger
+from settlement.ledger.records import BankEvidence, HoldRequest, ReversalOrder, SagaKey
+from settlement.policy.split import Balances, split_bill
+from terminal_sdk.wire import FeeLine
+
+INSTITUTION = "H31010100001"
+NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
+TODAY = NOW.date()
+_numbers = itertools.count(1)
+
+
+def line(amount_fen: int, line_no: int = 1, category: str = "A") -> FeeLine:
+    """A fee line of this amount."""
+    return msgspec.convert(
+        {"line_no": line_no, "item_code": "X1", "item_name": "item", "category": category, "amount_fen": amount_fen},
+        FeeLine,
+    )
+
+
+class LedgerWorld:
+    """Persons, holds and answers over one pool."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self.pool = pool
+        self.ledger = Ledger(pool)
+
+    async def prepare(self) -> None:
+        """The institution that all bills belong to."""
+        await self.pool.execute(
+            "insert into institution values ($1, 'Hospital', 'hospital', 3, 'active', $2)", INSTITUTION, NOW
+        )
+
+    async def person(self, current_year_fen: int = 0, carried_over_fen: int = 0) -> int:
+        """A person with these balances and an active third-generation card (card id = person id)."""
+        person_id: int = await self.pool.fetchval("select nextval('person_id_seq')")
+        await self.pool.execute("insert into person values ($1, '\\x01', '\\x02', $2)", person_id, NOW)
+        await self.pool.execute("insert into insurance_accounts (person_id) values ($1)", person_id)
+        await self.pool.execute(
+            """insert into card (person_id, card_id, kind, card_number_sealed, social, financial, issued_on, expires_on,
+                                 certificate_sealed, certificate_fingerprint, certificate_not_after, public_key, bank_code,
+                                 pan_sealed, registered_at)
+               values ($1, $1, 'third_generation', '\\x03', 'active', 'active', '2020-01-01', '2099-01-01',
+                       '\\x04', 'f', '2099-01-01', '\\x05', 'ICBC', '\\x06', $2)""",
+            person_id,
+            NOW,
+        )
+        for account, fen in (("current_year", current_year_fen), ("carried_over", carried_over_fen)):
+            if fen:
+                await self.credit(person_id, account, fen)
+        return person_id
+
+    async def credit(self, person_id: int, account: str, fen: int, credit_id: uuid.UUID | None = None) -> bool:
+        """Put money on an account; False if this credit was booked before."""
+        booked: bool = await self.pool.fetchval(
+            "select credit_account($1, $2, $3, $4, 'test', $5, $6)",
+            person_id,
+            credit_id or uuid.uuid4(),
+            account,
+            fen,
+            TODAY,
+            NOW,
+        )
+        return booked
+
+    async def request(self, person_id: int, lines: list[FeeLine], **changes: Any) -> HoldRequest:
+        """A hold request split by the person's present balances; ``changes`` replace single fields."""
+        accounts = await self.accounts(person_id)
+        balances = Balances(
+            accounts["current_year_posted_fen"] - accounts["current_year_held_fen"],
+            accounts["carried_over_posted_fen"] - accounts["carried_over_held_fen"],
+            accounts["version"],
+        )
+        split = split_bill(lines, balances, changes.pop("remainder", "bank"))
+        number = next(_numbers)
+        request = HoldRequest(
+            person_id=person_id,
+            acceptance_date=TODAY,
+            settlement_id=uuid.uuid4(),
+            institution_id=INSTITUTION,
+            terminal_id="T0000001",
+            card_id=person_id,
+            card_counter=number,
+            idempotency_key=f"key-{number}-{secrets.token_hex(4)}",
+            body_digest="\\x" + "00" * 32,
+            visit_no=f"V{number}",
+            visit_type="outpatient",
+            service_date=TODAY,
+            accepted_at=NOW,
+            deadline_at=NOW + dt.timedelta(seconds=150),
+            account_version=balances.version,
+            bill_fen=split.total_fen,
+            own_expense_fen=split.own_expense_fen,
+            current_year_fen=split.current_year_fen,
+            carried_over_fen=split.carried_over_fen,
+            bank_fen=split.bank_fen,
+            cash_fen=split.cash_fen,
+            lines=lines,
+            parts=split.parts,
+            agreed="ceiling:0",
+            on_bank_decline="release",
+            bank_notice=None,
+            bank_code="ICBC" if split.bank_fen else None,
+            issuer="ICBC",
+            posting_date=TODAY,
+            lease_until=NOW + dt.timedelta(seconds=20),
+            worker="test",
+            key_expires_at=NOW + dt.timedelta(days=400),
+        )
+        return msgspec.structs.replace(request, **changes)
+
+    async def hold(self, person_id: int, *amounts: FeeLine, **changes: Any) -> SagaKey:
+        """Hold a bill of these lines; fails the test unless it is held."""
+        verdict = await self.ledger.hold(await self.request(person_id, list(amounts), **changes))
+        assert verdict.outcome == "held"
+        return verdict.key
+
+    async def answer(self, key: SagaKey, outcome: str, *, fence: int = 1, **changes: Any) -> str:
+        """A bank's answer to the debit of a settlement; returns the action taken."""
+        return await self.ledger.record_debit_answer(evidence(key, outcome, fence=fence, **changes), NOW)
+
+    async def reverse(self, key: SagaKey, **changes: Any) -> tuple[str, uuid.UUID]:
+        """Reverse a settlement under a fresh key."""
+        order = ReversalOrder(
+            institution_id=INSTITUTION,
+            terminal_id="T0000001",
+            idempotency_key=f"reversal-{next(_numbers)}-{secrets.token_hex(4)}",
+            body_digest="\\x" + "11" * 32,
+            undo_id=uuid.uuid4(),
+            person_id=key.person_id,
+            acceptance_date=key.acceptance_date,
+            settlement_id=key.saga_id,
+            reason="test",
+            verb="void",
+            requested_at=NOW,
+            posting_date=TODAY,
+            lease_until=NOW + dt.timedelta(seconds=20),
+            worker="test",
+            key_expires_at=NOW + dt.timedelta(days=400),
+        )
+        return await self.ledger.request_reversal(msgspec.structs.replace(order, **changes))
+
+    async def accounts(self, person_id: int) -> Any:
+        """The person's balances."""
+        return await self.pool.fetchrow("select * from insurance_accounts where person_id = $1", person_id)
+
+    async def state(self, key: SagaKey) -> str:
+        """The derived state of a settlement."""
+        row = await self.ledger.settlement_status(key)
+        assert row is not None
+        state: str = row["state"]
+        return state
+
+    async def leg(self, key: SagaKey, leg: str = "bank") -> Any:
+        """A leg's row."""
+        return await self.pool.fetchrow("select * from leg where saga_id = $1 and leg = $2", key.saga_id, leg)
+
+
+def evidence(key: SagaKey, outcome: str, *, fence: int = 1, **changes: Any) -> BankEvidence:
+    """A bank's answer as the engine records it."""
+    defaults: dict[str, Any] = {"cause": "test", "next_attempt_at": NOW + dt.timedelta(seconds=1)}
+    if outcome == "declined":
+        defaults |= {"decline_code": "BANK_DECLINED", "response_code": "05"}
+    return BankEvidence(
+        person_id=key.person_id,
+        acceptance_date=key.acceptance_date,
+        saga_id=key.saga_id,
+        outcome=outcome,
+        fence=fence,
+        posting_date=TODAY,
+        **(defaults | changes),
+    )

@@ -1,0 +1,310 @@
+"""The terminal: what a till calls, and in which order things become durable."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, Unpack, overload
+
+import msgspec
+
+from terminal_sdk import wire
+from terminal_sdk.client import bill as bills
+from terminal_sdk.client.bill import Bill, PresentCard
+from terminal_sdk.client.caller import Caller
+from terminal_sdk.client.clock import Clock, SystemClock
+from terminal_sdk.client.conclusion import Conclusions
+from terminal_sdk.client.delivery import Delivery
+from terminal_sdk.client.enrolment import Credentials, enrol
+from terminal_sdk.client.following import Following
+from terminal_sdk.client.retry import Patience, RetryPolicy
+from terminal_sdk.client.session import Sessions
+from terminal_sdk.client.settling import Settling
+from terminal_sdk.client.transport import HttpTransport, Transport
+from terminal_sdk.crypto import Certificate, Sm2PrivateKey
+from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalError
+from terminal_sdk.journal import Journal, JournalEntry
+from terminal_sdk.results import Result, ReversalResult
+
+_RANDOM_KEY_BYTES = 8
+_IDENTIFIER = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class Terminal:
+    """The asynchronous client of one enrolled terminal; use it as ``async with Terminal(...) as terminal``.
+
+    ``journal``: a path, or an open ``Journal`` (which stays open). ``policy``: time-outs and retries. ``tls``: whom to
+    trust behind an https address. ``clock``, ``transport`` and ``jitter`` (random numbers in [0, 1)) can be replaced.
+
+    It signs in by itself. Calls that change nothing (``quote``, ``status``, ``receipt``) raise ``RequestRefused`` or
+    ``ServiceUnreachable``; ``settle`` and ``reverse`` answer with a result, and raise only when nothing was sent:
+    ``InvalidRequest``, ``SignInRefused``, ``ServiceUnreachable``, ``AnswerInvalid``, ``JournalError``, ``KeyReused``,
+    ``AttemptStillOpen``. Errors of card and reader pass through, before anything is written.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        terminal_id: str,
+        key: Sm2PrivateKey,
+        certificate: Certificate,
+        journal: str | Path | Journal,
+        *,
+        policy: RetryPolicy | None = None,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.terminal_id = terminal_id
+        self._base_url = base_url
+        self._key = key
+        self._certificate = certificate
+        self._journal_given = journal
+        self._policy = policy or RetryPolicy()
+        self._tls = tls
+        self._clock = clock or SystemClock()
+        self._transport_given = transport
+        self._jitter = jitter
+        self._running: set[str] = set()
+        self._is_open = False
+
+    @classmethod
+    async def enrol(
+        cls,
+        base_url: str,
+        terminal_id: str,
+        code: str,
+        store: str | Path,
+        *,
+        policy: RetryPolicy | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> Credentials:
+        """Enrol with the operator's one-time code; the credentials are written to ``store`` and returned.
+
+        The key is made here and is in ``store`` before the first send; after a lost answer call it again with the same
+        ``store``. Raises ``EnrolmentRefused``, ``ServiceUnreachable``, ``AnswerInvalid``, ``CredentialsInvalid``.
+        """
+        limits = policy or RetryPolicy()
+        transport = _http(base_url, limits, tls)
+        try:
+            return await enrol(transport, terminal_id=terminal_id, code=code, store=store, policy=limits)
+        finally:
+            await transport.close()
+
+    async def __aenter__(self) -> Self:
+        """Open the journal. Nothing is sent yet. Raises ``JournalError``, ``InvalidRequest`` (the address)."""
+        self._transport = self._transport_given or _http(self._base_url, self._policy, self._tls)
+        try:
+            self._journal = await self._open_journal()
+        except BaseException:
+            await self._close_transport()
+            raise
+        self._sessions = Sessions(
+            self._transport,
+            self._clock,
+            terminal_id=self.terminal_id,
+            key=self._key,
+            certificate=self._certificate,
+            timeout_s=self._policy.answer_timeout_s,
+        )
+        self._caller = Caller(self._transport, self._sessions)
+        self._delivery = Delivery(self._caller, self._journal, self._clock, self._policy, self._jitter)
+        self._conclusions = Conclusions(
+            self._delivery,
+            self._sessions,
+            self._journal,
+            self._clock,
+            terminal_id=self.terminal_id,
+            fetch_receipt=self.receipt,
+        )
+        self._settling = Settling(
+            self._sessions,
+            self._delivery,
+            self._conclusions,
+            self._journal,
+            self._clock,
+            terminal_id=self.terminal_id,
+        )
+        self._following = Following(self._caller, self._delivery, self._conclusions, self._journal, self._policy)
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close connections and journal. What is still open stays in the journal for ``recover``."""
+        self._is_open = False
+        await self._close_transport()
+        if not isinstance(self._journal_given, Journal):
+            await asyncio.to_thread(self._journal.close)
+
+    async def quote(self, *, card: PresentCard, remainder: wire.Remainder = "bank", **bill: Unpack[Bill]) -> wire.Quote:
+        """Who would pay what for this bill. Changes nothing. ``remainder``: who pays what insurance does not."""
+        patience = self._patience()
+        reading = await asyncio.to_thread(card.read)
+        request = bills.quote_request(bill, reading.reference(), remainder)
+        return await self._caller.ask("POST", "/v1/quotes", wire.Quote, self._delivery.tries(patience), request)
+
+    async def settle(
+        self,
+        *,
+        card: PresentCard,
+        quote: wire.Quote | None = None,
+        bank_ceiling_fen: int | None = None,
+        pin: str | None = None,
+        on_bank_decline: wire.OnBankDecline = "release",
+        remainder: wire.Remainder = "bank",
+        deadline_ms: int = 150_000,
+        wait_ms: int = 10_000,
+        idempotency_key: str | None = None,
+        **bill: Unpack[Bill],
+    ) -> Result:
+        """Settle the bill: exactly one of ``quote`` and ``bank_ceiling_fen`` (fen) says what the patient agreed to.
+
+        ``pin``: the bank PIN, as the patient typed it · ``on_bank_decline``: undo all, or leave the rest as cash ·
+        ``deadline_ms``: after it the service turns an unanswered bill back · ``wait_ms``: how long the service may
+        hold its answer. One call is one attempt under one key, made here unless ``idempotency_key`` is given; a key
+        that the journal knows continues its attempt (same request) or answers from it.
+        """
+        agreed = bills.agreed_to(quote, bank_ceiling_fen)
+        patience = self._patience()
+        key = idempotency_key or self.new_key()
+        reading = await asyncio.to_thread(card.read)
+        draft = wire.SettlementRequest(
+            idempotency_key=key,
+            visit_no=bill["visit_no"],
+            visit_type=bill["visit_type"],
+            service_date=bill["service_date"],
+            card=reading.reference(),
+            lines=list(bill["lines"]),
+            total_fen=bills.total_fen(bill),
+            proof=_NO_PROOF,
+            quote=quote.token if quote else None,
+            bank_ceiling_fen=bank_ceiling_fen,
+            remainder=remainder,
+            on_bank_decline=on_bank_decline,
+            deadline_ms=deadline_ms,
+            wait_ms=wait_ms,
+        )
+        bills.checked(draft)
+        with self._running_under(key):
+            return await self._settling.settle(draft, agreed, card, pin, patience)
+
+    async def wait(self, result: Result, *, timeout_s: float) -> Result:
+        """Follow a result that is not final until it is, or until the time is over; then as it stands."""
+        self._require_open()
+        return await self._following.wait(result, Patience(self._clock, timeout_s))
+
+    async def status(self, *, settlement_id: str | None = None, idempotency_key: str | None = None) -> Result:
+        """What became of a settlement, by exactly one of its names.
+
+        A key that the service does not know, but this till may have sent, is ``NotYetKnown``: it may be on its way.
+        """
+        patience = self._patience()
+        if settlement_id is not None and idempotency_key is None:
+            return await self._following.status_by_id(_checked_id(settlement_id), patience)
+        if idempotency_key is not None and settlement_id is None:
+            return await self._following.status_by_key(_checked_key(idempotency_key), patience)
+        raise InvalidRequest("give exactly one of settlement_id and idempotency_key")
+
+    async def reverse(
+        self, *, settlement_id: str | None = None, idempotency_key: str | None = None, reason: str = "till"
+    ) -> ReversalResult:
+        """Take a settlement back whole, by exactly one of its names; by key also if the original never arrived.
+
+        Repeating it is harmless: the same target and reason are one reversal.
+        """
+        patience = self._patience()
+        if settlement_id is not None and idempotency_key is None:
+            return await self._conclusions.reverse_id(_checked_id(settlement_id), reason, patience)
+        if idempotency_key is not None and settlement_id is None:
+            return await self._conclusions.reverse_key(_checked_key(idempotency_key), reason, patience)
+        raise InvalidRequest("give exactly one of settlement_id and idempotency_key")
+
+    @overload
+    async def receipt(self, receipt_id: str, *, text: Literal[False] = False) -> wire.Receipt: ...
+    @overload
+    async def receipt(self, receipt_id: str, *, text: Literal[True]) -> str: ...
+    async def receipt(self, receipt_id: str, *, text: bool = False) -> wire.Receipt | str:
+        """The receipt as data, or its printable text (48 columns)."""
+        path = f"/v1/receipts/{_checked_id(receipt_id)}"
+        receipt = await self._caller.ask("GET", path, wire.Receipt, self._delivery.tries(self._patience()))
+        return receipt.text if text else receipt
+
+    async def open_attempts(self) -> list[JournalEntry]:
+        """The attempts that have no answer, oldest first, those in progress included."""
+        self._require_open()
+        return await asyncio.to_thread(self._journal.open_entries)
+
+    async def recover(self, *, timeout_s: float = 60.0) -> list[Result]:
+        """After a start: find out what became of every open attempt; what stays open is ``NotYetKnown``.
+
+        Reversals go on first. A settlement is asked for under its key; one that the service does not know is sent again
+        within its deadline (never with a PIN from an earlier session), else sealed, so that it can never be charged.
+        """
+        self._require_open()
+        return await self._following.recover(Patience(self._clock, timeout_s), self._running)
+
+    def new_key(self) -> str:
+        """A new idempotency key, for a till that wants to store it with its own order before it calls ``settle``."""
+        moment = self._clock.now().astimezone(dt.UTC)
+        return f"{self.terminal_id}-{moment:%Y%m%d%H%M%S}-{secrets.token_hex(_RANDOM_KEY_BYTES)}"
+
+    @contextmanager
+    def _running_under(self, key: str) -> Iterator[None]:
+        if key in self._running:
+            raise AttemptStillOpen(key)
+        self._running.add(key)
+        try:
+            yield
+        finally:
+            self._running.discard(key)
+
+    def _patience(self) -> Patience:
+        self._require_open()
+        return Patience(self._clock, self._policy.patience_s)
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise TerminalError("open the terminal first: async with Terminal(...) as terminal")
+
+    async def _open_journal(self) -> Journal:
+        if isinstance(self._journal_given, Journal):
+            return self._journal_given
+        return await asyncio.to_thread(Journal, self._journal_given, terminal_id=self.terminal_id, key=self._key)
+
+    async def _close_transport(self) -> None:
+        if self._transport_given is None:
+            await self._transport.close()
+
+
+_NO_PROOF = wire.LegacyProof(static_data="00", check_value="0" * 16)
+"""Stands in a draft until the card has proved itself; never written and never sent."""
+
+
+def _http(base_url: str, policy: RetryPolicy, tls: ssl.SSLContext | None) -> HttpTransport:
+    return HttpTransport(
+        base_url, connect_timeout_s=policy.connect_timeout_s, answer_bytes_max=policy.answer_bytes_max, tls=tls
+    )
+
+
+def _checked_id(text: str) -> str:
+    if not _IDENTIFIER.fullmatch(text):
+        raise InvalidRequest("the identifier is not one that the service gives")
+    return text
+
+
+def _checked_key(key: str) -> str:
+    try:
+        return msgspec.convert(key, wire.IdempotencyKey)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"idempotency_key: {error}") from error

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 CATALOGUE: dict[str, tuple[int, str]] = {
     # requests
+    "BAD_REQUEST": (400, "This is not an HTTP request that the service understands."),
     "BAD_JSON": (400, "The body is not valid JSON of this message; see /openapi.json."),
     "BAD_FIELD": (422, "A field is missing, unknown or out of range."),
     "LINES_DO_NOT_ADD_UP": (422, "total_fen must equal the sum of the lines' amount_fen."),
@@ -16,12 +17,15 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "SERVICE_DATE_OUT_OF_RANGE": (422, "The service date may not lie in the future or more than 366 days back."),
     "CONSENT_MISSING": (422, "Give exactly one of quote and bank_ceiling_fen."),
     "BODY_TOO_LARGE": (413, "The body is larger than this service accepts."),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "Send application/json."),
+    "BODY_TOO_SLOW": (408, "The body did not arrive in time; send the request again."),
+    "UNSUPPORTED_MEDIA_TYPE": (415, "Send application/json, in UTF-8 and not compressed."),
     "NOT_FOUND": (404, "There is nothing here."),
     "METHOD_NOT_ALLOWED": (405, "This path does not take that method."),
     # terminals
     "TERMINAL_UNKNOWN": (401, "This terminal is not enrolled."),
     "TERMINAL_SUSPENDED": (403, "This terminal is suspended; call the operator."),
+    "INSTITUTION_SUSPENDED": (403, "This terminal's institution is suspended; call the operator."),
+    "TERMINAL_FLOODING": (429, "Too many requests of this terminal are under way; wait for their answers."),
     "ENROLMENT_REFUSED": (403, "The enrolment code is wrong, used or expired; ask the operator for a new one."),
     "CSR_INVALID": (422, "The certificate request cannot be read, or its signature is wrong."),
     "TERMINAL_CERTIFICATE_EXPIRED": (403, "The terminal's certificate has expired; enrol again."),
@@ -64,6 +68,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     # service
     "OVERLOADED": (503, "The service is at its limit; try again after the time given."),
     "NOT_READY": (503, "The service is not ready; try again after the time given."),
+    "TIMED_OUT": (504, "The service works on it still; ask for the status under your idempotency key."),
     "INTERNAL": (500, "The service failed; ask for the status under your idempotency key before anything else."),
 }
 """Code → (HTTP status, default message). The code is stable; the message may be reworded."""

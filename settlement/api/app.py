@@ -1,0 +1,106 @@
+"""The HTTP application, put together from its dependencies, and the runner that serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
+from aiohttp import HttpVersion11, web
+from prometheus_client import REGISTRY, CollectorRegistry
+
+import settlement
+from settlement.api.handlers import SettlementHandlers, SignInHandlers
+from settlement.api.limits import Admission, Limits
+from settlement.api.middleware import observe
+from settlement.api.operations import OPERATIONS
+from settlement.api.pipeline import Pipeline
+from settlement.api.ports import Engine, Terminals
+from settlement.api.service_pages import add_service_pages
+from settlement.ids import IdSource
+
+ADMISSION = web.AppKey("admission", Admission)
+"""The application's count of what is under way: ``app[ADMISSION].close()``, then ``.idle()``, drains it."""
+
+KEEP_ALIVE_S = 75.0
+LINGER_S = 10.0
+"""How long the rest of a refused body is read and dropped, so that the client gets to read the refusal."""
+
+log = structlog.get_logger("settlement.api")
+
+
+def create_app(
+    engine: Engine,
+    terminals: Terminals,
+    limits: Limits,
+    ids: IdSource,
+    *,
+    registry: CollectorRegistry = REGISTRY,
+) -> web.Application:
+    """The application. Starts and stops neither engine nor database: that is its caller's.
+
+    ``limits``: usually ``Limits.of(settings)``. ``registry``: what /metrics shows.
+    """
+    admission = Admission(limits)
+    pipeline = Pipeline(terminals, admission)
+    settlements, sign_in = SettlementHandlers(engine).table(), SignInHandlers(terminals).table()
+    app = web.Application(middlewares=[observe(ids)], client_max_size=limits.body_bytes_max)
+    app[ADMISSION] = admission
+    for operation in OPERATIONS:
+        handler = (
+            pipeline.authenticated(operation, settlements[operation.name])
+            if operation.authenticated
+            else pipeline.open(operation, sign_in[operation.name])
+        )
+        app.router.add_route(operation.method, operation.path, handler, expect_handler=_expectation(limits))
+
+    def reasons() -> list[str]:
+        return ["the service is stopping"] if admission.closing else engine.ready()
+
+    add_service_pages(app, reasons, registry, settlement.__version__)
+    app.cleanup_ctx.append(_upkeep(terminals))
+    return app
+
+
+def create_runner(app: web.Application, *, shutdown_timeout_s: float = 60.0) -> web.AppRunner:
+    """The runner with the settings that the application relies on. Signals are the caller's.
+
+    A till that hangs up never cancels its request. Access lines are written by the application itself.
+    """
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        lingering_time=LINGER_S,
+        shutdown_timeout=shutdown_timeout_s,
+    )
+
+
+def _expectation(limits: Limits) -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+    """``Expect: 100-continue`` invites a body only if it may be taken; the handler then refuses it unseen."""
+
+    async def invite(request: web.Request) -> None:
+        expected = request.headers.get("Expect", "").lower() == "100-continue"
+        if expected and (request.content_length or 0) <= limits.body_bytes_max and request.version >= HttpVersion11:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # nothing of the answer itself was written yet
+
+    return invite
+
+
+def _upkeep(terminals: Terminals) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Runs the registry's upkeep as long as the application."""
+
+    async def run(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(
+            terminals.keep_tidy(lambda error: log.warning("upkeep of terminals failed", exc_info=error))
+        )
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    return run

@@ -1,0 +1,99 @@
+"""Around every request: an id, one log line, metrics, refusals as JSON, headers, and the MAC of the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from settlement.api import metrics
+from settlement.api.answers import refusal, refusal_of_http
+from settlement.api.pipeline import TERMINAL, VERIFIED
+from settlement.errors import ServiceError
+from settlement.ids import IdSource
+from terminal_sdk.signing import MAC_HEADER, response_mac
+
+REQUEST_ID_HEADER = "X-Request-Id"
+UNMATCHED = "unmatched"
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_CODE = web.RequestKey("code", str)
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_SERVER_ERROR = 500
+_CLIENT_CLOSED = 499
+
+log = structlog.get_logger("settlement.api")
+
+
+def observe(ids: IdSource) -> Middleware:
+    """The outermost middleware."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = ids.token(8).hex()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        try:
+            response = await _answered(request, handler)
+        except asyncio.CancelledError:
+            _record(request, _CLIENT_CLOSED, time.perf_counter() - started)
+            raise
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers[REQUEST_ID_HEADER] = request_id
+        _sign(request, response)
+        _record(request, response.status, time.perf_counter() - started)
+        return response
+
+    return middleware
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ServiceError as error:
+        request[_CODE] = error.code
+        if error.status >= _SERVER_ERROR and error.__cause__ is not None:
+            log.warning("refused for a cause", code=error.code, exc_info=error.__cause__)
+        return refusal(error)
+    except web.HTTPException as error:
+        return refusal_of_http(error)
+    except Exception:
+        log.exception("request failed")
+        request[_CODE] = "INTERNAL"
+        return refusal(ServiceError("INTERNAL"))
+
+
+def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """An answer to a request whose MAC was right proves who gave it, and to which request."""
+    verified = request.get(VERIFIED)
+    if verified is not None and isinstance(response, web.Response):
+        body = response.body if isinstance(response.body, bytes) else b""
+        response.headers[MAC_HEADER] = response_mac(verified.keys.mac_key, response.status, verified.nonce, body)
+
+
+def _record(request: web.Request, status: int, seconds: float) -> None:
+    """Metrics and the log line; the route, never the path with its ids, and nothing of any body."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else UNMATCHED
+    method = request.method if request.method in _METHODS else "other"
+    metrics.REQUESTS.labels(method, route, str(status)).inc()
+    metrics.LATENCY.labels(method, route).observe(seconds)
+    code = request.get(_CODE)
+    if code is not None:
+        metrics.REFUSALS.labels(code).inc()
+        if code in metrics.AUTHENTICATION_CODES:
+            metrics.AUTHENTICATION_FAILURES.labels(code).inc()
+    write = log.debug if route in _QUIET else log.warning if status >= _SERVER_ERROR else log.info
+    write(
+        "request",
+        method=method,
+        route=route,
+        status=status,
+        ms=round(seconds * 1_000, 1),
+        terminal=request.get(TERMINAL),
+        code=code,
+    )

@@ -1,0 +1,246 @@
+"""The operations of version 1: the one table that routes, descriptions, documentation and tests are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from terminal_sdk import wire
+
+ALWAYS = ("BAD_REQUEST", "BODY_TOO_LARGE", "BODY_TOO_SLOW", "OVERLOADED", "NOT_READY", "TIMED_OUT", "INTERNAL")
+WITH_BODY = ("BAD_JSON", "BAD_FIELD", "UNSUPPORTED_MEDIA_TYPE")
+AUTHENTICATED = (
+    "SESSION_MISSING",
+    "MAC_INVALID",
+    "CLOCK_SKEW",
+    "SESSION_EXPIRED",
+    "NONCE_REPLAYED",
+    "TERMINAL_SUSPENDED",
+    "INSTITUTION_SUSPENDED",
+    "TERMINAL_FLOODING",
+)
+CARD = (
+    "CARD_UNKNOWN",
+    "CARD_NOT_ACTIVATED",
+    "CARD_FROZEN",
+    "CARD_LOST",
+    "CARD_VOID",
+    "CARD_EXPIRED",
+    "CARD_CERTIFICATE_MISMATCH",
+    "CARD_CERTIFICATE_EXPIRED",
+    "CARD_CERTIFICATE_REVOKED",
+)
+BILL = ("LINES_DO_NOT_ADD_UP", "DUPLICATE_LINE_NO", "SERVICE_DATE_OUT_OF_RANGE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter in the path or the query."""
+
+    name: str
+    place: str
+    meaning: str
+    schema: dict[str, object]
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation. ``pending``: it may answer 202. ``text``: it has a printable form. ``errors``: its own codes."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    description: str
+    answer: type[msgspec.Struct]
+    request: type[msgspec.Struct] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    authenticated: bool = True
+    pending: bool = False
+    text: bool = False
+    errors: tuple[str, ...] = ()
+
+    @property
+    def all_errors(self) -> tuple[str, ...]:
+        """Every code that the operation may answer with."""
+        codes = (*self.errors, *(AUTHENTICATED if self.authenticated else ()), *ALWAYS)
+        return (*codes, *(WITH_BODY if self.request else ("BAD_FIELD",)))
+
+
+_UUID: dict[str, object] = {"type": "string", "format": "uuid"}
+_SETTLEMENT_ID = Parameter(name="settlement_id", place="path", meaning="The settlement's id.", schema=_UUID)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        name="enrol",
+        method="POST",
+        path="/v1/terminals/enrol",
+        summary="Enrol a terminal",
+        description="The terminal makes an SM2 key pair and sends a PKCS#10 request whose common name is the terminal "
+        "id, with the one-time code that the operator was shown. The code is used up by the answer; "
+        "ten wrong tries end it too.",
+        request=wire.EnrolRequest,
+        answer=wire.Enrolment,
+        authenticated=False,
+        errors=("ENROLMENT_REFUSED", "CSR_INVALID", "TERMINAL_SUSPENDED", "INSTITUTION_SUSPENDED"),
+    ),
+    Operation(
+        name="challenge",
+        method="POST",
+        path="/v1/sessions/challenge",
+        summary="Ask for a sign-in challenge",
+        description="The challenge holds for one minute and for this terminal only. It is given to anybody who asks.",
+        request=wire.ChallengeRequest,
+        answer=wire.Challenge,
+        authenticated=False,
+    ),
+    Operation(
+        name="signIn",
+        method="POST",
+        path="/v1/sessions",
+        summary="Sign in (签到)",
+        description="Sign the challenge with the terminal's SM2 key. The answer holds the day's session, its working "
+        "keys sealed to the terminal's public key, and the service's time. The same request sent twice gives the same "
+        "session.",
+        request=wire.SignInRequest,
+        answer=wire.Session,
+        authenticated=False,
+        errors=(
+            "CHALLENGE_INVALID",
+            "TERMINAL_UNKNOWN",
+            "TERMINAL_CERTIFICATE_UNKNOWN",
+            "TERMINAL_CERTIFICATE_EXPIRED",
+            "SIGNATURE_INVALID",
+            "TERMINAL_SUSPENDED",
+            "INSTITUTION_SUSPENDED",
+        ),
+    ),
+    Operation(
+        name="quote",
+        method="POST",
+        path="/v1/quotes",
+        summary="Who would pay what",
+        description="Changes nothing. The card signs the quote's digest; the token is handed back with the settlement.",
+        request=wire.QuoteRequest,
+        answer=wire.Quote,
+        errors=(*CARD, *BILL),
+    ),
+    Operation(
+        name="settle",
+        method="POST",
+        path="/v1/settlements",
+        summary="Settle a bill",
+        description="Write the idempotency key durably before the first send, and repeat with the same key and the "
+        "same body: the first answer is given again. Exactly one of `quote` and `bank_ceiling_fen` says what the "
+        "patient agreed to. 202 means *not yet known*: ask again at `Location`; never take it, or a lost answer, for "
+        "a refusal.",
+        request=wire.SettlementRequest,
+        answer=wire.Settlement,
+        pending=True,
+        errors=(
+            *CARD,
+            *BILL,
+            "CARD_PROOF_INVALID",
+            "CARD_PROOF_STALE",
+            "CARD_COUNTER_REPLAYED",
+            "PIN_BLOCK_INVALID",
+            "CONSENT_MISSING",
+            "IDEMPOTENCY_KEY_REUSED",
+            "REVERSED_BEFORE_ARRIVAL",
+            "BILL_ALREADY_SETTLED",
+            "AGREEMENT_EXCEEDED",
+            "QUOTE_INVALID",
+            "QUOTE_EXPIRED",
+            "PERSON_BUSY",
+        ),
+    ),
+    Operation(
+        name="settlementByKey",
+        method="GET",
+        path="/v1/settlements",
+        summary="A settlement by its idempotency key",
+        description="For a till that has no answer. 404 while the bill may still be on its way is not final: reverse "
+        "by key to make sure that it never settles.",
+        answer=wire.Settlement,
+        parameters=(
+            Parameter(
+                name="idempotency_key",
+                place="query",
+                meaning="The key that the settlement was sent under.",
+                schema={"$ref": "#/components/schemas/SettlementRequest/properties/idempotency_key"},
+            ),
+        ),
+        pending=True,
+        errors=("SETTLEMENT_UNKNOWN", "REVERSED_BEFORE_ARRIVAL"),
+    ),
+    Operation(
+        name="settlement",
+        method="GET",
+        path="/v1/settlements/{settlement_id}",
+        summary="A settlement by its id",
+        description="What became of a bill. Seen by the terminals of its own institution only.",
+        answer=wire.Settlement,
+        parameters=(_SETTLEMENT_ID,),
+        pending=True,
+        errors=("SETTLEMENT_UNKNOWN",),
+    ),
+    Operation(
+        name="reverse",
+        method="POST",
+        path="/v1/settlements/{settlement_id}/reversal",
+        summary="Take a settlement back",
+        description="Whole, each part to where it came from. Never refused for being early, late or repeated.",
+        request=wire.ReversalRequest,
+        answer=wire.Reversal,
+        parameters=(_SETTLEMENT_ID,),
+        pending=True,
+        errors=("SETTLEMENT_UNKNOWN", "IDEMPOTENCY_KEY_REUSED"),
+    ),
+    Operation(
+        name="reverseByKey",
+        method="POST",
+        path="/v1/reversals",
+        summary="Take back what was sent under a key",
+        description="Also where the service never saw the bill: the key is remembered, and a late arrival is refused "
+        "with REVERSED_BEFORE_ARRIVAL.",
+        request=wire.ReversalByKeyRequest,
+        answer=wire.Reversal,
+        pending=True,
+        errors=("IDEMPOTENCY_KEY_REUSED",),
+    ),
+    Operation(
+        name="reversal",
+        method="GET",
+        path="/v1/reversals/{reversal_id}",
+        summary="A reversal by its id",
+        description="What became of a reversal.",
+        answer=wire.Reversal,
+        parameters=(Parameter(name="reversal_id", place="path", meaning="The reversal's id.", schema=_UUID),),
+        pending=True,
+        errors=("SETTLEMENT_UNKNOWN",),
+    ),
+    Operation(
+        name="receipt",
+        method="GET",
+        path="/v1/receipts/{receipt_id}",
+        summary="A receipt",
+        description="As data, or as text for an 80 mm printer: `?format=text` or `Accept: text/plain`. Names and "
+        "numbers are masked.",
+        answer=wire.Receipt,
+        parameters=(
+            Parameter(name="receipt_id", place="path", meaning="The receipt's id.", schema=_UUID),
+            Parameter(
+                name="format",
+                place="query",
+                meaning="`json` or `text`; overrides `Accept`.",
+                schema={"type": "string", "enum": ["json", "text"]},
+                required=False,
+            ),
+        ),
+        text=True,
+        errors=("RECEIPT_UNKNOWN",),
+    ),
+)
+BY_NAME = {operation.name: operation for operation in OPERATIONS}

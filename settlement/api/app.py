@@ -18,10 +18,12 @@ from settlement.api.operations import OPERATIONS
 from settlement.api.pipeline import Pipeline
 from settlement.api.ports import Engine, Terminals
 from settlement.api.service_pages import add_service_pages
-from settlement.ids import IdSource
+from settlement.clock import SystemClock
+from settlement.config import Settings
+from settlement.ids import IdSource, SystemIds
 
 ADMISSION = web.AppKey("admission", Admission)
-"""The application's count of what is under way: ``app[ADMISSION].close()``, then ``.idle()``, drains it."""
+"""The application's count of what is under way. It is closed when the application's runner begins to stop."""
 
 KEEP_ALIVE_S = 75.0
 LINGER_S = 10.0
@@ -33,15 +35,19 @@ log = structlog.get_logger("settlement.api")
 def create_app(
     engine: Engine,
     terminals: Terminals,
-    limits: Limits,
-    ids: IdSource,
+    settings: Settings,
     *,
+    limits: Limits | None = None,
+    ids: IdSource | None = None,
     registry: CollectorRegistry = REGISTRY,
 ) -> web.Application:
     """The application. Starts and stops neither engine nor database: that is its caller's.
 
-    ``limits``: usually ``Limits.of(settings)``. ``registry``: what /metrics shows.
+    ``limits``: those that follow from the settings, if not given. ``ids``: where request ids come from.
+    ``registry``: what /metrics shows.
     """
+    limits = limits or Limits.of(settings)
+    ids = ids or SystemIds(SystemClock())
     admission = Admission(limits)
     pipeline = Pipeline(terminals, admission)
     settlements, sign_in = SettlementHandlers(engine).table(), SignInHandlers(terminals).table()
@@ -60,13 +66,15 @@ def create_app(
 
     add_service_pages(app, reasons, registry, settlement.__version__)
     app.cleanup_ctx.append(_upkeep(terminals))
+    app.on_shutdown.append(_close)
     return app
 
 
-def create_runner(app: web.Application, *, shutdown_timeout_s: float = 60.0) -> web.AppRunner:
+def create_runner(app: web.Application, settings: Settings) -> web.AppRunner:
     """The runner with the settings that the application relies on. Signals are the caller's.
 
-    A till that hangs up never cancels its request. Access lines are written by the application itself.
+    A till that hangs up never cancels its request. Access lines are written by the application itself. ``cleanup()``
+    stops listening, refuses what comes over open connections, and waits ``drain_s`` for the requests under way.
     """
     return web.AppRunner(
         app,
@@ -75,7 +83,7 @@ def create_runner(app: web.Application, *, shutdown_timeout_s: float = 60.0) -> 
         handler_cancellation=False,
         keepalive_timeout=KEEP_ALIVE_S,
         lingering_time=LINGER_S,
-        shutdown_timeout=shutdown_timeout_s,
+        shutdown_timeout=settings.drain_s,
     )
 
 
@@ -89,6 +97,10 @@ def _expectation(limits: Limits) -> Callable[[web.Request], Awaitable[web.Stream
             request.writer.output_size = 0  # nothing of the answer itself was written yet
 
     return invite
+
+
+async def _close(app: web.Application) -> None:
+    app[ADMISSION].close()
 
 
 def _upkeep(terminals: Terminals) -> Callable[[web.Application], AsyncIterator[None]]:

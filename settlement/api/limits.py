@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,8 +68,6 @@ class Admission:
         self._receiving = 0
         self._signing_in = 0
         self._closing = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def in_flight(self) -> int:
@@ -86,14 +83,6 @@ class Admission:
         """Take no new requests from now on (NOT_READY); those under way go on."""
         self._closing = True
 
-    async def idle(self, timeout_s: float) -> bool:
-        """Wait until nothing is under way. False: the time was up first."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
-
     def enter(self, terminal: str) -> Slot:
         """A place for a request of a terminal. Raises NOT_READY, TERMINAL_FLOODING or OVERLOADED."""
         if self._closing:
@@ -104,7 +93,6 @@ class Admission:
             raise ServiceError("OVERLOADED", retry_after_ms=RETRY_AFTER_MS)
         self._in_flight[terminal] += 1
         self._total += 1
-        self._idle.clear()
         metrics.IN_FLIGHT.inc()
         return Slot(self, terminal)
 
@@ -113,8 +101,6 @@ class Admission:
         if not self._in_flight[terminal]:
             del self._in_flight[terminal]
         self._total -= 1
-        if not self._total:
-            self._idle.set()
         metrics.IN_FLIGHT.dec()
 
     @contextmanager

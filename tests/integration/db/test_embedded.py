@@ -217,12 +217,15 @@ def test_process_numbers_in_lock_files_that_belong_to_other_programs_now_do_not_
         kill(pid)
         # a program of the same user: PostgreSQL itself would take it for a running server
         user = {"user": place.account.uid, "group": place.account.gid} if place.account else {}
-        with subprocess.Popen(["/bin/sleep", "600"], **user) as other:  # type: ignore[call-overload]
+        other = subprocess.Popen(["/bin/sleep", "600"], **user)  # type: ignore[call-overload]
+        try:
             for lock in (place.pgdata / "postmaster.pid", *place.home.glob("run/.s.PGSQL.*.lock")):
                 _, rest = lock.read_text().split("\n", 1)
                 lock.write_text(f"{other.pid}\n{rest}")
             assert query(server.start(), "SELECT 1") == 1
+        finally:
             other.kill()
+            other.wait()
 
 
 def test_an_interrupted_first_start_is_begun_again(data_dir: Path) -> None:

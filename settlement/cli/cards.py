@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -11,19 +12,13 @@ import msgspec
 from settlement.businessdate import business_date
 from settlement.cards.issuing import issue_virtual
 from settlement.cards.model import Account, Function
-from settlement.cards.registry import LIST_MAX, CardRegistry
-from settlement.cli.cards_support import (
-    authority_and_keys,
-    card_parameter,
-    check_bank,
-    new_private_file,
-    run,
-    settings_of,
-    yuan_parameter,
-)
+from settlement.cards.registry import LIST_MAX
+from settlement.cli.cards_support import card_parameter, check_bank, new_private_file, run, yuan_parameter
 from settlement.cli.cards_view import text, yuan
-from settlement.clock import SystemClock
 from terminal_sdk.card.image import CardImage
+
+if TYPE_CHECKING:
+    from settlement.bootstrap import Base
 
 CARD = click.argument("card", type=card_parameter, metavar="CARD")
 FUNCTION = click.option(
@@ -50,7 +45,7 @@ def cards() -> None:
 @click.pass_context
 def add_person(ctx: click.Context, name: str, id_number: str) -> None:
     """Register a person and open the insurance accounts. The same ID number gives the same person."""
-    person_id = run(ctx, lambda registry: registry.register_person(name, id_number))
+    person_id = run(ctx, lambda base: base.cards.register_person(name, id_number))
     click.echo(f"person {person_id}")
 
 
@@ -79,15 +74,13 @@ def issue(
     """
     if (bank is None) != legacy:
         raise click.UsageError("give either --bank CODE or --legacy")
-    settings = settings_of(ctx)
-    check_bank(settings, bank)
-    authority, keys = authority_and_keys(settings)
 
-    async def make(registry: CardRegistry) -> CardImage:
+    async def make(base: Base) -> CardImage:
+        check_bank(base, bank)
         return await issue_virtual(
-            registry,
-            authority,
-            keys,
+            base.cards,
+            base.authorities.card,
+            base.keys,
             name=name,
             id_number=id_number,
             kind="legacy" if legacy else "third_generation",
@@ -108,7 +101,7 @@ def issue(
 @click.pass_context
 def activate(ctx: click.Context, card: str, function: Function) -> None:
     """Activate a function; financial activates social with it. The person's old card is void from then on."""
-    run(ctx, lambda r: r.activate_social(card) if function == "social" else r.activate_financial(card))
+    run(ctx, lambda base: _activate(base, card, function))
     click.echo(f"{function} function active")
 
 
@@ -118,7 +111,7 @@ def activate(ctx: click.Context, card: str, function: Function) -> None:
 @click.pass_context
 def freeze(ctx: click.Context, card: str, function: Function) -> None:
     """Freeze an active function. A frozen financial function never stops the insurance part."""
-    run(ctx, lambda registry: registry.freeze(card, function))
+    run(ctx, lambda base: base.cards.freeze(card, function))
     click.echo(f"{function} function frozen")
 
 
@@ -128,7 +121,7 @@ def freeze(ctx: click.Context, card: str, function: Function) -> None:
 @click.pass_context
 def unfreeze(ctx: click.Context, card: str, function: Function) -> None:
     """Make a frozen function active again."""
-    run(ctx, lambda registry: registry.unfreeze(card, function))
+    run(ctx, lambda base: base.cards.unfreeze(card, function))
     click.echo(f"{function} function active")
 
 
@@ -137,7 +130,7 @@ def unfreeze(ctx: click.Context, card: str, function: Function) -> None:
 @click.pass_context
 def lost(ctx: click.Context, card: str) -> None:
     """Report a card lost; it is refused from now on."""
-    run(ctx, lambda registry: registry.report_lost(card))
+    run(ctx, lambda base: base.cards.report_lost(card))
     click.echo("card reported lost")
 
 
@@ -147,7 +140,7 @@ def lost(ctx: click.Context, card: str) -> None:
 @click.pass_context
 def void(ctx: click.Context, card: str) -> None:
     """Void a card for good."""
-    run(ctx, lambda registry: registry.void(card))
+    run(ctx, lambda base: base.cards.void(card))
     click.echo("card void")
 
 
@@ -157,7 +150,7 @@ def void(ctx: click.Context, card: str) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, card: str) -> None:
     """Revoke a card's certificate for good."""
-    run(ctx, lambda registry: registry.revoke_certificate(card))
+    run(ctx, lambda base: base.cards.revoke_certificate(card))
     click.echo("certificate revoked")
 
 
@@ -167,7 +160,7 @@ def revoke(ctx: click.Context, card: str) -> None:
 @click.pass_context
 def show(ctx: click.Context, card: str, as_json: bool) -> None:
     """Show a card, its person's insurance accounts and its history; names and numbers masked."""
-    found = run(ctx, lambda registry: registry.describe(card))
+    found = run(ctx, lambda base: base.cards.describe(card))
     click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
 
 
@@ -178,7 +171,7 @@ def show(ctx: click.Context, card: str, as_json: bool) -> None:
 @click.pass_context
 def list_cards(ctx: click.Context, limit: int, after: tuple[int, int], as_json: bool) -> None:
     """List cards by person, numbers masked."""
-    found = run(ctx, lambda registry: registry.list(after=after, limit=limit))
+    found = run(ctx, lambda base: base.cards.list(after=after, limit=limit))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -204,9 +197,14 @@ def credit(
     """Put money on an insurance account of the card's person."""
     booking = credit_id or uuid.uuid4()
     account_name: Account = "current_year" if account == "current-year" else "carried_over"
-    posting_date = business_date(SystemClock().now(), settings_of(ctx).cut_over)
-    booked = run(
-        ctx,
-        lambda registry: registry.credit(card, account_name, amount_fen, booking, reason, posting_date=posting_date),
-    )
+
+    async def book(base: Base) -> bool:
+        posting_date = business_date(base.clock.now(), base.settings.cut_over)
+        return await base.cards.credit(card, account_name, amount_fen, booking, reason, posting_date=posting_date)
+
+    booked = run(ctx, book)
     click.echo(f"{'booked' if booked else 'booked before'}: {yuan(amount_fen)} yuan, credit id {booking}")
+
+
+async def _activate(base: Base, card: str, function: Function) -> None:
+    await (base.cards.activate_social if function == "social" else base.cards.activate_financial)(card)

@@ -8,40 +8,26 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from settlement.banks.directory import SWITCH, DirectoryError, default_directory, load_directory
+from settlement.banks.directory import SWITCH
 from settlement.cards.errors import RegistryError
-from settlement.cards.registry import CardRegistry
-from settlement.clock import SystemClock
-from settlement.config import ConfigError, Settings, load_settings
-from settlement.db.errors import DatabaseError
-from settlement.db.migrate import migrate
-from settlement.db.pool import create_pool
+from settlement.cli.failures import told
+from settlement.config import Settings, load_settings
 from settlement.db.server import database_server
 from settlement.errors import ServiceError
-from settlement.security import KeyRing, KeyRingError, Personal, PersonalDataError
-from settlement.security.authorities import AuthorityError, load_authorities
+from settlement.security import PersonalDataError
 from terminal_sdk.card.errors import CardImageInvalid
 from terminal_sdk.card.image import CardImage
-from terminal_sdk.crypto import CertificateAuthority
+
+if TYPE_CHECKING:
+    from settlement.bootstrap import Base
 
 T = TypeVar("T")
-Action = Callable[[CardRegistry], Awaitable[T]]
 
-_FAILURES = (
-    AuthorityError,
-    CardImageInvalid,
-    ConfigError,
-    DatabaseError,
-    DirectoryError,
-    KeyRingError,
-    PersonalDataError,
-    RegistryError,
-    ServiceError,
-)
+_REFUSALS = (CardImageInvalid, PersonalDataError, RegistryError, ServiceError)
 _CARD_NUMBER = re.compile(r"[A-Za-z0-9]{9}")
 _YUAN = re.compile(r"[0-9]{1,9}(\.[0-9]{1,2})?")
 
@@ -64,58 +50,34 @@ def yuan_parameter(value: str) -> int:
     return int(whole) * 100 + int(decimals.ljust(2, "0"))
 
 
-def settings_of(ctx: click.Context) -> Settings:
-    """The settings that the command was started with, or those of the environment."""
-    given = ctx.find_object(Settings)
-    if given is not None:
-        return given
-    with _failures():
-        return load_settings(os.environ)
+def run(ctx: click.Context, action: Callable[[Base], Awaitable[T]]) -> T:
+    """Do one thing with the installation's registry; a refusal is one line for the operator (exit status 1).
+
+    The settings are those that the context carries (``obj=``), or else those of the environment.
+    """
+    with told():
+        settings = ctx.find_object(Settings) or load_settings(os.environ)
+        try:
+            with database_server(settings) as running:
+                return asyncio.run(_with_base(running, action))
+        except _REFUSALS as error:
+            raise click.ClickException(str(error)) from error
 
 
-def run(ctx: click.Context, action: Action[T]) -> T:
-    """Do one thing with the registry of the configured database, brought up to date first."""
-    with _failures(), database_server(settings_of(ctx)) as settings:
-        return asyncio.run(_with_registry(settings, action))
+async def _with_base(settings: Settings, action: Callable[[Base], Awaitable[T]]) -> T:
+    from settlement.bootstrap import open_base
+
+    async with open_base(settings) as base:
+        return await action(base)
 
 
-def authority_and_keys(settings: Settings) -> tuple[CertificateAuthority, KeyRing]:
-    """What a card is issued with: the card authority and the keys of this installation."""
-    with _failures():
-        return load_authorities(settings.pki_dir).card, KeyRing.load(settings.master_key_path, settings.master_key)
-
-
-async def _with_registry(settings: Settings, action: Action[T]) -> T:
-    keys = KeyRing.load(settings.master_key_path, settings.master_key)
-    roots = []
-    with contextlib.suppress(AuthorityError):  # needed to register a card only, which says what is missing
-        roots.append(load_authorities(settings.pki_dir).card.certificate)
-    pool = await create_pool(settings)
-    try:
-        async with pool.acquire() as connection:
-            await migrate(connection)
-        return await action(CardRegistry(pool, Personal(keys), keys, SystemClock(), roots))
-    finally:
-        await pool.close()
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    """Expected failures as one line for the operator instead of a stack trace."""
-    try:
-        yield
-    except _FAILURES as error:
-        raise click.ClickException(str(error)) from error
-
-
-def check_bank(settings: Settings, bank: str | None) -> None:
+def check_bank(base: Base, bank: str | None) -> None:
     """Refuse the code of a bank that the directory does not have."""
-    with _failures():
-        directory = load_directory(settings.bank_directory) if settings.bank_directory else default_directory()
-    if bank is not None and bank not in directory.banks:
-        raise click.UsageError(
-            f"no bank {bank}; there are {', '.join(code for code in directory.banks if code != SWITCH)}"
-        )
+    from settlement.bootstrap import bank_directory
+
+    codes = [code for code in bank_directory(base.settings).banks if code != SWITCH]
+    if bank is not None and bank not in codes:
+        raise click.BadParameter(f"there is no bank {bank}; there are {', '.join(codes)}", param_hint="--bank")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ else:
 
 Issue: TypeAlias = Callable[..., Awaitable[CardImage]]
 
+MASTER_KEY = bytes(range(32))
 _serial = itertools.count(1)
 
 

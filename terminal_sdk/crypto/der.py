@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _INTEGER, _OCTETS, _SEQUENCE = 0x02, 0x04, 0x30
 _LONG_FORM = 0x80
+_LENGTH_BYTES_MAX = 2  # 64 KiB is plenty
 _COMPONENT = 32
 
 
@@ -66,14 +67,15 @@ def _unsigned(body: bytes) -> bytes:
 
 def _take(tag: int, data: bytes) -> tuple[bytes, bytes]:
     """The content of the first element, which must have this tag, and what follows it."""
-    if len(data) < 2 or data[0] != tag:  # noqa: PLR2004 - tag and length
+    if data[:1] != bytes((tag,)) or len(data) == 1:
         raise ValueError("unexpected DER tag")
     size, start = data[1], 2
     if size & _LONG_FORM:
-        count = size & 0x7F
+        count = size & ~_LONG_FORM
         start += count
-        size = int.from_bytes(data[2:start], "big")
-        if not 1 <= count <= 2 or data[2] == 0 or size < _LONG_FORM:  # noqa: PLR2004 - 64 KiB is plenty
+        length = data[2:start]
+        size = int.from_bytes(length, "big")
+        if not len(length) == count <= _LENGTH_BYTES_MAX or size < _LONG_FORM or length[0] == 0:
             raise ValueError("not a DER length")
     if len(data) < start + size:
         raise ValueError("truncated DER element")

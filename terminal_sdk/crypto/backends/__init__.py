@@ -15,7 +15,7 @@ from terminal_sdk.crypto.errors import BackendUnavailable
 __all__ = ["ENVIRONMENT_VARIABLE", "Backend", "Sm2Engine", "SymmetricEngine", "backend", "choose"]
 
 ENVIRONMENT_VARIABLE = "SETTLEMENT_CRYPTO_BACKEND"
-"""Set to ``openssl`` or ``gmssl-pyx``: that library does everything, or nothing starts. Unset: the best of both."""
+"""Set to ``openssl`` or ``gmssl-pyx``: that library does everything, or nothing starts. Unset: the first that works."""
 
 Engine = TypeVar("Engine", Sm2Engine, SymmetricEngine)
 
@@ -29,7 +29,7 @@ class Backend:
 
     @property
     def name(self) -> str:
-        """For a banner or a log: ``sm2=openssl sm3/sm4=gmssl-pyx``."""
+        """For a banner or a log: ``sm2=openssl sm3/sm4=openssl``."""
         return f"sm2={self.sm2.name} sm3/sm4={self.symmetric.name}"
 
     @property
@@ -80,8 +80,8 @@ def _gmssl_pyx_symmetric() -> SymmetricEngine:
 
 _SM2: dict[str, Callable[[], Sm2Engine]] = {"openssl": _openssl_sm2, "gmssl-pyx": _gmssl_pyx_sm2}
 _SYMMETRIC: dict[str, Callable[[], SymmetricEngine]] = {
-    "gmssl-pyx": _gmssl_pyx_symmetric,
     "openssl": _openssl_symmetric,
+    "gmssl-pyx": _gmssl_pyx_symmetric,
 }
 
 

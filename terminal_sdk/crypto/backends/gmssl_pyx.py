@@ -1,4 +1,4 @@
-"""GmSSL's C library through the gmssl-pyx wheels: first choice for SM3 and SM4, fallback for SM2."""
+"""GmSSL's C library through the gmssl-pyx wheels: what takes over where OpenSSL cannot do it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ NAME = "gmssl-pyx"
 _PADDING_BLOCK = b"\x10" * 16
 _ZERO = bytes(16)
 _TAG_SIZE = 16
-_FIRST_COUNTER = bytes((0, 0, 0, 2))  # 1 masks the tag (NIST SP 800-38D, 7.1)
+_TAG_COUNTER = bytes((0, 0, 0, 1))  # NIST SP 800-38D, 7.1: masks the tag; the data begin with the next
+_FIRST_COUNTER = bytes((0, 0, 0, 2))
+_REDUCTION = 0xE1 << 120
 
 
 class GmsslPyxSm2:
@@ -70,8 +72,8 @@ class GmsslPyxSymmetric:
         return bytes(gmssl_pyx.sm3_hash(data))
 
     def hmac_sm3(self, key: bytes, data: bytes) -> bytes:
-        """HMAC over SM3."""
-        return bytes(gmssl_pyx.sm3_hmac(key, data))
+        """HMAC over SM3. The library refuses an empty key; a zero byte is the same key, as keys are zero-padded."""
+        return bytes(gmssl_pyx.sm3_hmac(key or b"\0", data))
 
     def encrypt_block(self, key: bytes, block: bytes) -> bytes:
         """One block forward: the key stream of counter mode whose counter is the block."""
@@ -92,6 +94,8 @@ class GmsslPyxSymmetric:
 
     def gcm_encrypt(self, key: bytes, nonce: bytes, plaintext: bytes, aad: bytes) -> bytes:
         """Ciphertext‖tag."""
+        if not plaintext:
+            return self._tag_of_nothing(key, nonce, aad)
         ciphertext, tag = gmssl_pyx.sm4_gcm_encrypt(key, nonce, aad, plaintext)
         return bytes(ciphertext) + bytes(tag)
 
@@ -104,3 +108,24 @@ class GmsslPyxSymmetric:
         plaintext = bytes(gmssl_pyx.sm4_ctr_encrypt(key, nonce + _FIRST_COUNTER, ciphertext)) if ciphertext else b""
         expected = self.gcm_encrypt(key, nonce, plaintext, aad)[-_TAG_SIZE:]
         return plaintext if hmac.compare_digest(expected, tag) else None
+
+    def _tag_of_nothing(self, key: bytes, nonce: bytes, aad: bytes) -> bytes:
+        """The tag over additional data alone: GHASH in Python, since the library refuses an empty plaintext."""
+        hash_key = int.from_bytes(self.encrypt_block(key, _ZERO), "big")
+        lengths = (len(aad) * 8).to_bytes(8, "big") + bytes(8)
+        padded = aad + bytes(-len(aad) % 16) + lengths
+        total = 0
+        for start in range(0, len(padded), 16):
+            total = _field_multiply(total ^ int.from_bytes(padded[start : start + 16], "big"), hash_key)
+        mask = int.from_bytes(self.encrypt_block(key, nonce + _TAG_COUNTER), "big")
+        return (total ^ mask).to_bytes(16, "big")
+
+
+def _field_multiply(left: int, right: int) -> int:
+    """Multiplication in GCM's field (NIST SP 800-38D, 6.3): bits run from the most significant."""
+    product = 0
+    for bit in range(127, -1, -1):
+        if left >> bit & 1:
+            product ^= right
+        right = right >> 1 ^ (_REDUCTION if right & 1 else 0)
+    return product

@@ -11,6 +11,7 @@ from terminal_sdk.crypto import curve, der
 from terminal_sdk.crypto.backends.libcrypto import NAME, UNCOMPRESSED, Libcrypto, owned
 
 _BASE_POINT = curve.G_X.to_bytes(32, "big") + curve.G_Y.to_bytes(32, "big")
+_POINT_SIZE = 65
 _OUTPUT_MAX = 512  # of a signature (72 bytes) and of a ciphertext of 255 bytes (about 370)
 
 
@@ -42,13 +43,14 @@ class OpensslSm2:
     def public_point(self, private: bytes) -> bytes:
         """d·G; OpenSSL multiplies the base point by a secret in constant time."""
         lib = self._lib
-        encoded = ctypes.create_string_buffer(65)
+        encoded = ctypes.create_string_buffer(_POINT_SIZE)
         with (
             owned(lib.number_new(private, len(private), None), lib.number_free) as scalar,
             owned(lib.point_new(self._group), lib.point_free) as point,
         ):
             done = lib.point_multiply(self._group, point, scalar, None, None, None) == 1
-            if not done or lib.point_bytes(self._group, point, UNCOMPRESSED, encoded, 65, None) != 65:  # noqa: PLR2004
+            size = lib.point_bytes(self._group, point, UNCOMPRESSED, encoded, _POINT_SIZE, None) if done else 0
+            if size != _POINT_SIZE:
                 raise ValueError("OpenSSL derives no public key")
         return encoded.raw[1:]
 
@@ -67,7 +69,7 @@ class OpensslSm2:
         encoded = der.signature_to_der(signature)
         with owned(lib.key_dup(self._template), lib.key_free) as key:
             fits = (
-                lib.key_set_public(key, b"\x04" + point, 65) == 1
+                lib.key_set_public(key, b"\x04" + point, _POINT_SIZE) == 1
                 and self._verify(key, encoded, digest) == 1  # 0: does not fit, below 0: an error
             )
         if not fits:

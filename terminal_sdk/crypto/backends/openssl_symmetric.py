@@ -1,4 +1,4 @@
-"""SM3 and SM4 of the OpenSSL inside the ``cryptography`` wheels: where GmSSL is not to be had."""
+"""SM3 and SM4 of the OpenSSL inside the ``cryptography`` wheels."""
 
 from __future__ import annotations
 

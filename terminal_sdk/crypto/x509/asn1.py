@@ -125,7 +125,12 @@ def check_signature(key: Sm2PublicKey, to_be_signed: bytes, signature: bytes, wh
         raise CertificateInvalid("bad_signature", f"the signature of the {what} is wrong") from error
 
 
-def check_extensions(extensions: Any, known_critical: frozenset[str], what: str) -> None:
+def extensions_of(field: Any) -> list[Any]:
+    """The extensions of an optional field."""
+    return list(field) if is_present(field) else []
+
+
+def check_extensions(extensions: list[Any], known_critical: frozenset[str], what: str) -> None:
     """Malformed when one occurs twice, or a critical one is not understood (RFC 5280, 4.2)."""
     seen: set[str] = set()
     for extension in extensions:
@@ -137,7 +142,12 @@ def check_extensions(extensions: Any, known_critical: frozenset[str], what: str)
         seen.add(identifier)
 
 
-def extension_of(extensions: Any, identifier: str) -> Any | None:
+def is_present(value: Any) -> bool:
+    """Whether an optional field is there."""
+    return not isinstance(value, core.Void)
+
+
+def extension_of(extensions: list[Any], identifier: str) -> Any | None:
     """The parsed value of an extension, or None."""
     for extension in extensions:
         if extension["extn_id"].native == identifier:

@@ -24,15 +24,15 @@ class Certificate:
     """
 
     der: bytes = field(repr=False)
-    subject: str
-    """The subject's common name ("" where it has none)."""
+    subject: str = field(repr=False)
+    """The subject's common name ("" where it has none); not shown by ``repr``, it may be a card number."""
     issuer: str
     """The issuer's common name."""
     serial_number: int
     not_before: dt.datetime
     """Aware, UTC."""
     not_after: dt.datetime
-    """Aware, UTC; still valid in this very second."""
+    """Aware, UTC; the last moment of its validity."""
     public_key: Sm2PublicKey
     is_ca: bool
     """Whether it says that it may issue certificates (basicConstraints)."""
@@ -97,7 +97,7 @@ def _parse(data: bytes) -> Certificate:
     parsed: Any = asn1.load(x509.Certificate, data)
     body = parsed["tbs_certificate"]
     asn1.check_signature_algorithm(parsed["signature_algorithm"], body["signature"])
-    extensions = list(body["extensions"]) if body["extensions"].native is not None else []
+    extensions = asn1.extensions_of(body["extensions"])
     asn1.check_extensions(extensions, asn1.CRITICAL_EXTENSIONS_KNOWN, "certificate")
     constraints = asn1.extension_of(extensions, "basic_constraints")
     usage = asn1.extension_of(extensions, "key_usage")
@@ -128,6 +128,8 @@ def _parse(data: bytes) -> Certificate:
 
 
 def _check(certificate: Certificate, version: str) -> None:
+    if certificate.to_be_signed not in certificate.der:  # what is verified is what was received
+        raise CertificateInvalid("malformed", "the certificate is not in DER form")
     if version != "v3":
         raise CertificateInvalid("malformed", "only version 3 certificates are accepted")
     if certificate.serial_number <= 0:

@@ -39,10 +39,14 @@ def verify_chain(
             return
         if below > AUTHORITIES_MAX:
             raise CertificateInvalid("untrusted", "the path is too long")
-        issuer = _issuer_of(current, [*roots, *intermediates])
+        issuer = _issuer_of(current, sorted([*roots, *intermediates], key=lambda known: not _is_valid(known, at)))
         _check_authority(issuer, below)
         _check_revocation(current, issuer, revocations, at)
         current, below = issuer, below + 1
+
+
+def _is_valid(certificate: Certificate, at: dt.datetime) -> bool:
+    return certificate.not_before <= at <= certificate.not_after
 
 
 def _check_time(certificate: Certificate, at: dt.datetime) -> None:
@@ -53,7 +57,11 @@ def _check_time(certificate: Certificate, at: dt.datetime) -> None:
 
 
 def _issuer_of(certificate: Certificate, candidates: Sequence[Certificate]) -> Certificate:
-    """The first candidate of the right name whose key made the signature; roots come first."""
+    """The first candidate of the right name whose key made the signature.
+
+    Roots come before intermediates, and valid ones before others: an authority renewed under the same name and key
+    has two certificates.
+    """
     named = [candidate for candidate in candidates if _names_match(certificate, candidate)]
     if not named:
         raise CertificateInvalid("untrusted", "no known issuer of the certificate")

@@ -60,7 +60,7 @@ def _parse(data: bytes) -> RevocationList:
     parsed: Any = asn1.load(crl.CertificateList, data)
     body = parsed["tbs_cert_list"]
     asn1.check_signature_algorithm(parsed["signature_algorithm"], body["signature"])
-    extensions = list(body["crl_extensions"]) if body["crl_extensions"].native is not None else []
+    extensions = asn1.extensions_of(body["crl_extensions"])
     asn1.check_extensions(extensions, _NONE_KNOWN, "revocation list")
     authority_identifier = asn1.extension_of(extensions, "authority_key_identifier")
     revocation_list = RevocationList(
@@ -76,6 +76,8 @@ def _parse(data: bytes) -> RevocationList:
         to_be_signed=body.dump(),
         signature=parsed["signature"].native,
     )
+    if revocation_list.to_be_signed not in data:  # what is verified is what was received
+        raise CertificateInvalid("malformed", "the revocation list is not in DER form")
     if revocation_list.this_update > revocation_list.next_update:
         raise CertificateInvalid("malformed", "the revocation list ends before it begins")
     return revocation_list
@@ -83,8 +85,7 @@ def _parse(data: bytes) -> RevocationList:
 
 def _entries(revoked: Any) -> dict[int, dt.datetime]:
     entries: dict[int, dt.datetime] = {}
-    for entry in revoked if revoked.native is not None else ():
-        extensions = entry["crl_entry_extensions"]
-        asn1.check_extensions(extensions if extensions.native is not None else (), _NONE_KNOWN, "revocation list")
+    for entry in revoked if asn1.is_present(revoked) else ():
+        asn1.check_extensions(asn1.extensions_of(entry["crl_entry_extensions"]), _NONE_KNOWN, "revocation list")
         entries[int(entry["user_certificate"].native)] = asn1.moment_of(entry["revocation_date"])
     return entries

@@ -42,7 +42,7 @@ def decode_pin_block(block: bytes, pan: str, key: bytes) -> str:
     field = sm4_decrypt_block(key, inner).hex()[:_FIELD_NIBBLES]
     length = int(field[1], 16)
     pin, fill = field[2 : 2 + length], field[2 + length :]
-    if field[0] != _FORMAT or not _PIN.fullmatch(pin) or len(pin) != length or fill.strip(_FILL):
+    if field[0] != _FORMAT or not _PIN.fullmatch(pin) or fill.strip(_FILL):
         raise PinBlockInvalid("the block holds no PIN under this key and account number")
     return pin
 

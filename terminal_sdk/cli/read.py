@@ -55,6 +55,7 @@ def read(
     \b
     Exit codes:
       0  the card was read
+      1  given up at the PIN prompt
       2  wrong usage, or the card file is no card
       3  the card or the reader failed: no card on this interface, taken
          out, another kind of card, data that break their format

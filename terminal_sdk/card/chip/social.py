@@ -69,7 +69,6 @@ class SocialApplication:
             return self._tries_left()
         if len(command.data) != PIN_BYTES or command.le is not None:
             return Response(Status.WRONG_LENGTH)
-        self._verified = False
         status = self._compare(command.data)
         self._verified = status == Status.OK
         return Response(status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.card.apdu import ApduInvalid, Command, Response
@@ -37,6 +37,7 @@ def test_lengths_that_do_not_fit_are_no_command(raw: str) -> None:
         Command.parse(bytes.fromhex(raw))
 
 
+@settings(deadline=None)
 @given(octets, octets, octets, octets, st.binary(max_size=400), st.none() | st.integers(1, 65536))
 def test_what_is_written_is_read_back(cla: int, ins: int, p1: int, p2: int, data: bytes, le: int | None) -> None:
     command = Command(cla, ins, p1, p2, data, le)
@@ -51,6 +52,7 @@ def test_more_than_an_extended_command_carries() -> None:
         Command(0, 0xA4, 0, 0, le=65537).encode()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_a_command_or_the_typed_error(raw: bytes) -> None:
     try:

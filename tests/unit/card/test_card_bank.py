@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.card import MalformedCardData, VirtualCard, bank
@@ -89,6 +89,7 @@ def test_a_legacy_card_has_no_bank_application(send: Send, legacy: VirtualCard) 
     assert send(legacy, SELECT) == "6A82"
 
 
+@settings(deadline=None)
 @given(st.text("0123456789", min_size=13, max_size=19), st.dates(dt.date(2000, 1, 1), dt.date(2099, 12, 31)))
 def test_account_number_and_expiry_are_read_back(pan: str, expiry: dt.date) -> None:
     found = bank.parse_records(bank.records(pan, expiry), "X")
@@ -97,6 +98,7 @@ def test_account_number_and_expiry_are_read_back(pan: str, expiry: dt.date) -> N
     assert pan not in repr(found)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_arbitrary_answers_are_accepted_or_the_typed_error(data: bytes) -> None:
     for parse in (

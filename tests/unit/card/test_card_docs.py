@@ -10,10 +10,10 @@ import pytest
 
 import terminal_sdk.card
 import terminal_sdk.reader
-from terminal_sdk.card import KNOWN_CARDS, CardImage, VirtualCard
+from terminal_sdk.card import KNOWN_CARDS, CardImage, CardSession, VirtualCard
 from terminal_sdk.card.apdu import Status
 from terminal_sdk.card.layout import HOLDER_LENGTHS, PUBLIC_LENGTHS
-from terminal_sdk.reader import Interface, VirtualReader
+from terminal_sdk.reader import Interface, TracingReader, VirtualReader
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "card.md").read_text(encoding="utf-8")
 ANY = "…"
@@ -40,6 +40,24 @@ def test_the_trace_is_what_the_card_does(third_image: CardImage, interface: Inte
         response = connection.transmit(bytes.fromhex(command[2:].replace("*" * 6, PIN))).hex().upper()
         expected = ".*".join(re.escape(part) for part in answer[2:].split(ANY))
         assert re.fullmatch(expected, response), command
+
+
+def test_the_trace_is_what_the_terminal_sends(third: VirtualCard) -> None:
+    sent: list[str] = []
+    with CardSession(TracingReader(VirtualReader(third), sent.append)) as session:
+        session.verify_pin(PIN)
+        session.read()
+        session.prove(
+            terminal_id="T0000001",
+            visit_no="V1",
+            total_fen=12345,
+            agreed="ceiling:5000",
+            now=dt.datetime(2019, 1, 1, 0, 30, tzinfo=dt.UTC),
+        )
+
+    commands = [line for line in _trace("contact") if line.startswith(">")]
+    for line, command in zip(commands, [line for line in sent if line.startswith(">")], strict=True):
+        assert re.fullmatch(re.escape(line).replace(ANY, ".*"), command)
 
 
 def test_the_atrs_are_those_of_the_directory() -> None:

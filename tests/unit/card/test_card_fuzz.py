@@ -48,6 +48,7 @@ def assert_well_formed(response: bytes) -> None:
 
 
 @pytest.mark.parametrize("interface", ["contact", "contactless"])
+@settings(deadline=None)
 @given(sequence=st.lists(commands, max_size=30))
 def test_any_bytes_get_a_status_word(third_image: CardImage, interface: Interface, sequence: list[bytes]) -> None:
     card = VirtualCard(third_image)
@@ -56,6 +57,7 @@ def test_any_bytes_get_a_status_word(third_image: CardImage, interface: Interfac
         assert_well_formed(card.transmit(command))
 
 
+@settings(deadline=None)
 @given(sequence=st.lists(commands, max_size=30))
 def test_any_bytes_get_a_status_word_from_a_legacy_card(legacy_image: CardImage, sequence: list[bytes]) -> None:
     card = VirtualCard(legacy_image)

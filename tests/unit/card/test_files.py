@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.card import CardImage, MalformedCardData, parse_static_data, tlv
@@ -51,6 +51,7 @@ def test_static_data_are_read_back_and_hold_no_personal_data(legacy_image: CardI
     assert b"310101195003074512" not in static_data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_arbitrary_static_data_are_the_typed_error(data: bytes) -> None:
     with pytest.raises(MalformedCardData):
@@ -111,6 +112,7 @@ def test_a_wrong_field_of_ef06_is_refused_without_its_value(third_image: CardIma
     assert "310101" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="gb18030", categories=["L"]), max_size=15))
 def test_names_are_read_back_if_they_fit(name: str) -> None:
     try:

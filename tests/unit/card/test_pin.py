@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.crypto import sm4_decrypt_block, sm4_encrypt_block
@@ -23,6 +23,7 @@ pans = st.text("0123456789", min_size=1, max_size=19)
 keys = st.binary(min_size=16, max_size=16)
 
 
+@settings(deadline=None)
 @given(pins, pans, keys)
 def test_round_trip(pin: str, pan: str, key: bytes) -> None:
     assert decode_pin_block(encode_pin_block(pin, pan, key), pan, key) == pin
@@ -76,6 +77,7 @@ def test_a_block_with_another_field_inside_is_refused(field: str) -> None:
         decode_pin_block(block, PAN, KEY)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=20), pans, keys)
 def test_arbitrary_blocks_are_a_pin_or_the_typed_error(block: bytes, pan: str, key: bytes) -> None:
     try:

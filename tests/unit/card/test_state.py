@@ -66,13 +66,13 @@ def test_a_directory_that_is_gone_is_a_typed_error(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_state_and_no_litter(tmp_path: Path) -> None:
     path = tmp_path / "card.state"
     store = JsonFileState(path)
-    store.update(_raised)
-    path.unlink()
-    path.mkdir()  # the rename onto it must fail, even for root
-    (path / "occupied").touch()
 
-    with pytest.raises(CardStateInvalid):
-        store.update(_raised)
+    def occupy(state: CardState) -> CardState:
+        path.mkdir()  # between reading and writing: the rename onto it must fail, even for root
+        return _raised(state)
+
+    with pytest.raises(CardStateInvalid, match="cannot be written"):
+        store.update(occupy)
 
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["card.state", "card.state.lock"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.card import MalformedCardData, tlv
@@ -23,6 +23,7 @@ tags = st.one_of(
 values = st.one_of(st.binary(max_size=300), st.integers(0, 0xFFFF).map(lambda size: b"\x5a" * size))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(tags, values), max_size=4))
 def test_what_is_written_is_read_back(objects: list[tuple[int, bytes]]) -> None:
     written = b"".join(tlv.encode(tag, value) for tag, value in objects)
@@ -33,6 +34,7 @@ def test_what_is_written_is_read_back(objects: list[tuple[int, bytes]]) -> None:
     assert b"".join(entry.encode() for entry in parsed) == written
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"\x1f")
 @example(b"\x5f\x24")

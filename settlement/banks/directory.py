@@ -112,6 +112,21 @@ def parse_directory(text: str, source: str) -> Directory:
     return Directory(banks, acquirer)
 
 
+def bank_file(directory: Directory) -> str:
+    """The directory as the text of a file that ``load_directory`` reads."""
+    sections = [f'acquirer = "{directory.acquirer}"\n']
+    for bank in directory:
+        lines = [f"[bank.{bank.code}]"]
+        for name in _FIELDS:
+            value = getattr(bank, name)
+            written = (
+                str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
+            )
+            lines.append(f"{name} = {written}")
+        sections.append("\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
 def derive_zone_keys(master_key: bytes, directory: Directory) -> dict[str, bytes]:
     """A zone master key for each bank from one 16-byte master key: for demo and tests, where both ends are ours."""
     return {bank.zone_key: diversify(master_key, bank.zone_key.encode("ascii"), "bank-zone-key") for bank in directory}

@@ -60,7 +60,7 @@ class Proof:
             yield f"not final yet: {counts['open_legs']} bank legs (recovery goes on with them)"
         if self.banks is not None:
             net = sum(self.banks.net_fen.values())
-            with_banks = f"with {len(self.banks.net_fen)} banks' books"
+            with_banks = f"with the books of {self.banks.banks} banks"
             yield f"banks: {self.banks.compared} debits compared {with_banks}, net {net} fen"
             if self.banks.not_final:
                 yield f"banks: {self.banks.not_final} debits not final yet, not compared"

@@ -28,9 +28,10 @@ class BookEntry:
 
 @dataclass(frozen=True, slots=True)
 class BankReport:
-    """What the comparison saw: violations, debits compared, legs not final, and the net taken per bank in fen."""
+    """What the comparison saw; ``net_fen``: what each bank has taken less what it gave back."""
 
     violations: list[Violation]
+    banks: int
     compared: int
     not_final: int
     net_fen: Mapping[str, int]
@@ -73,7 +74,7 @@ def compare_with_banks(
         for identity, entry in theirs.items()
         if entry.state in _TAKEN and identity not in still
     ]
-    return BankReport(violations, compared, not_final, dict(net))
+    return BankReport(violations, len(banks), compared, not_final, dict(net))
 
 
 def identity_of(leg: Row) -> Identity:

@@ -1,0 +1,71 @@
+"""Runs every Python block of the terminal maker's guide, in order, as one program against a running service.
+
+Needs the fixture ``service``: ``base_url``; ``await register_terminal(terminal_id)`` → enrolment code of a new terminal
+of a pharmacy; ``await issue_card(current_year_fen=…, bank_fen=…)`` → ``CardImage`` of a registered third-generation card,
+both functions active, PIN 123456.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from terminal_sdk import Reversed, Settled
+from terminal_sdk.card import CardImage
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "terminal-maker.md"
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TERMINAL_ID = "YD000001"
+
+
+class RunningService(Protocol):
+    base_url: str
+
+    async def register_terminal(self, terminal_id: str) -> str: ...
+
+    async def issue_card(self, *, current_year_fen: int, bank_fen: int) -> CardImage: ...
+
+
+async def run(source: str, line: int, names: dict[str, Any]) -> None:
+    tree = ast.parse(source)
+    ast.increment_lineno(tree, line)
+    code = compile(tree, str(GUIDE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(code, names)  # noqa: S307  (the project's own guide)
+    if inspect.iscoroutine(result):
+        await result
+
+
+async def test_the_guide_runs_as_it_stands(
+    service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    image = await service.issue_card(current_year_fen=4_000, bank_fen=100_000)
+    (tmp_path / "card.json").write_text(image.to_json(), encoding="utf-8")
+    text = GUIDE.read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "guide"}
+    for number, block in enumerate(BLOCK.finditer(text)):
+        await run(block[1], text.count("\n", 0, block.start(1)), names)
+        if number == 0:
+            names["BASE_URL"] = service.base_url
+            names["TERMINAL_ID"] = TERMINAL_ID
+            names["ENROLMENT_CODE"] = await service.register_terminal(TERMINAL_ID)
+    for paid in ("result", "second", "third", "by_key", "first_tap", "second_tap"):
+        assert isinstance(names[paid], Settled), paid
+    assert isinstance(names["undone"], Reversed)
+    assert names["unknown"] == "SETTLEMENT_UNKNOWN"
+    assert (tmp_path / "printer.bin").read_bytes().startswith(b"\x1b@")
+
+
+def test_every_public_call_has_an_example() -> None:
+    from terminal_sdk import Terminal
+
+    code = "\n".join(block[1] for block in BLOCK.finditer(GUIDE.read_text(encoding="utf-8")))
+    calls = [name for name, _ in inspect.getmembers(Terminal, callable) if not name.startswith("_")]
+    assert "settle" in calls
+    for name in calls:
+        assert re.search(rf"\b[Tt]erminal\.{name}\(", code), name

@@ -49,7 +49,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._flush_due = False
         self._slow: asyncio.TimerHandle | None = None
-        self._reason = "closed"
         self.lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,10 +65,10 @@ class Connection(asyncio.Protocol):
         self._schedule_flush()
 
     def close(self, reason: str = "closed") -> None:
-        """Give the connection up; ``reason`` is told to whoever still waits on it."""
-        if not self.lost and self._transport is not None:
-            self._reason = reason
+        """Give the connection up at once; ``reason`` is told to whoever still waits on it."""
+        if self._transport is not None:
             self._transport.abort()
+        self._finish(reason)
 
     def pause_writing(self) -> None:
         """The peer takes nothing more for now."""
@@ -125,11 +124,17 @@ class Connection(asyncio.Protocol):
             self._slow = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone: what was not written is refused, then the owner is told."""
+        """The socket is gone."""
+        self._finish("closed")
+
+    def _finish(self, reason: str) -> None:
+        """Once: what was not written is refused, then the owner is told."""
+        if self.lost:
+            return
         self.lost = True
         self._stop_watch()
         waiting, self._outbox = self._outbox, []
         for outgoing in waiting:
             if not outgoing.cancelled:
-                outgoing.on_refused(self._reason)
-        self._on_lost(self._reason)
+                outgoing.on_refused(reason)
+        self._on_lost(reason)

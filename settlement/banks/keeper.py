@@ -124,7 +124,7 @@ class LinkKeeper:
             tuning=self._tuning,
             clock=self._clock,
             ids=self._ids,
-            on_lost=self._wake.set,
+            on_lost=self._session_lost,
             on_unmatched=self._on_unmatched,
         )
         try:
@@ -156,6 +156,12 @@ class LinkKeeper:
             self.since = self._clock.now()
             metrics.READY.labels(self._bank.code).set(0)
             session.close()
+
+    def _session_lost(self) -> None:
+        # At once, so that the next message waits for a new connection rather than meet the dead one.
+        self._ready.clear()
+        self.session = None
+        self._wake.set()
 
     async def _attend(self, session: Session) -> None:
         """Probe, renew keys, echo. Raises ``SessionError`` to have the session replaced."""

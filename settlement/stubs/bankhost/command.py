@@ -105,7 +105,6 @@ def given_zone_master(chosen: HostOptions, environ: Mapping[str, str]) -> bytes 
 
 def run(chosen: HostOptions, zone_master: bytes) -> None:
     """Run the banks until told to stop. Raises ``click.ClickException`` for a bad option or an address in use."""
-    configure_logging("json")
     try:
         directory = default_directory() if chosen.directory is None else load_directory(chosen.directory)
     except DirectoryError as error:
@@ -119,6 +118,7 @@ def run(chosen: HostOptions, zone_master: bytes) -> None:
         admin_port=chosen.admin_port,
         seed=chosen.seed,
     )
+    configure_logging("json")
     try:
         asyncio.run(_serve(service, watch_stdin=chosen.watch_stdin))
     except OSError as error:

@@ -16,6 +16,7 @@ from settlement.banks.iso.original import DebitStatus, Original, read_status
 from settlement.ids import SystemIds
 from settlement.stubs.bankhost import queries
 from settlement.stubs.bankhost.books import Books
+from settlement.stubs.bankhost.frame_log import log_frame
 from settlement.stubs.bankhost.profile import Duplicates, profile_of
 from settlement.stubs.bankhost.store import Store
 from settlement.stubs.bankhost.wire import AccountSpec
@@ -342,15 +343,13 @@ def test_undoing_without_naming_the_original_is_a_format_error(desk: Desk) -> No
 
 
 @pytest.mark.parametrize("table", ["operation", "entry", "tombstone", "frame_log"])
-def test_the_database_refuses_to_change_or_lose_what_was_done(desk: Desk, table: str) -> None:
+@pytest.mark.parametrize("statement", ["UPDATE {} SET recorded_at = ''", "DELETE FROM {}"])
+def test_the_database_refuses_to_change_or_lose_what_was_done(desk: Desk, statement: str, table: str) -> None:
     desk.debit(1)
     desk.reverse(3, 2)
-    from settlement.stubs.bankhost.frame_log import log_frame
-
     log_frame(desk.books.store, "received", {"t": "0200", "2": PAN}, desk.clock.now())
-    for statement in (f"UPDATE {table} SET recorded_at = ''", f"DELETE FROM {table}"):
-        with pytest.raises(sqlite3.IntegrityError, match="append only"):
-            desk.books.store.connection.execute(statement)
+    with pytest.raises(sqlite3.IntegrityError, match="append only"):
+        desk.books.store.connection.execute(statement.format(table))
 
 
 def test_the_database_refuses_to_overdraw_and_to_undo_twice(desk: Desk) -> None:
@@ -372,6 +371,12 @@ def test_the_summary_says_whether_the_books_balance(desk: Desk) -> None:
     assert queries.summary(desk.books).balanced
     desk.books.store.connection.execute("UPDATE account SET balance_fen = balance_fen + 1")
     assert not queries.summary(desk.books).balanced
+
+
+def test_a_commit_is_on_the_disk(desk: Desk) -> None:
+    connection = desk.books.store.connection
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 async def test_a_job_that_fails_leaves_nothing_and_spoils_no_other(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The message format: what is written is read again, and what is not a message is refused."""
 
+import contextlib
 import datetime as dt
 
 import pytest
@@ -51,10 +52,8 @@ def test_the_layout_is_the_one_of_the_reference() -> None:
 def test_no_altered_byte_goes_unnoticed(place: int, flip: int) -> None:
     body = bytearray(pack(VOID, KEY))
     body[place % len(body)] ^= flip
-    try:
+    with contextlib.suppress(MessageError):
         assert not unpack(bytes(body)).mac_is_valid(KEY)
-    except MessageError:
-        pass
 
 
 @given(st.binary(max_size=300))

@@ -79,6 +79,11 @@ class CardSession:
         self._known_cards = known_cards
         self._connection: CardConnection | None = None
         self._open_channel: Channel | None = None
+        self._forget_card()
+
+    def _forget_card(self) -> None:
+        self._public: layout.PublicFile | None = None
+        self._static_data = b""
         self._at_social = False
         self._bank_read = False
         self._bank: BankApplication | None = None
@@ -87,12 +92,13 @@ class CardSession:
     def __enter__(self) -> Self:
         """Connect and find out what card it is."""
         connection = self._reader.connect()
+        self._forget_card()  # entered a second time, it may be another card
         try:
             self._known_cards.identify(connection.atr)
             self._open_channel = Channel(connection)
             self._select_social()
             self._public, self._static_data = social_reader.read_public(self._channel)
-            self._kind = _kind_of(self._public.version)
+            _kind_of(self._public.version)
         except BaseException:
             self._open_channel = None
             connection.disconnect()
@@ -111,12 +117,12 @@ class CardSession:
     @property
     def kind(self) -> Kind:
         """Which kind of card this is."""
-        return self._kind
+        return _kind_of(self._known.version)
 
     @property
     def card_number(self) -> str:
         """The social security card number (EF05, tag 07)."""
-        return self._public.card_number
+        return self._known.card_number
 
     def read(self) -> CardRead:
         """Everything that can be read now; after ``verify_pin`` with the holder's name and number.
@@ -126,15 +132,15 @@ class CardSession:
         self._read_bank()
         self._select_social()
         name, number = social_reader.read_holder(self._channel)
-        third = self._kind == "third_generation"
+        public, third = self._known, self.kind == "third_generation"
         return CardRead(
-            kind=self._kind,
-            card_number=self._public.card_number,
-            region=self._public.region,
-            version=self._public.version,
-            issuer=self._public.issuer,
-            issued_on=self._public.issued_on,
-            expires_on=self._public.expires_on,
+            kind=self.kind,
+            card_number=public.card_number,
+            region=public.region,
+            version=public.version,
+            issuer=public.issuer,
+            issued_on=public.issued_on,
+            expires_on=public.expires_on,
             atr=self._require_connection().atr,
             name=name,
             social_security_number=number,
@@ -174,7 +180,7 @@ class CardSession:
         """
         signed_at_ms = _epoch_ms(now)
         self._select_social()
-        if self._kind == "legacy":
+        if self.kind == "legacy":
             check_value = social_reader.read_check_value(self._channel)
             return wire.LegacyProof(static_data=self._static_data.hex(), check_value=check_value.hex())
         challenge = settlement_challenge(
@@ -214,7 +220,7 @@ class CardSession:
 
     def _read_bank(self) -> None:
         """Read the bank application once; a fault in it is kept, not raised, unless the reader failed."""
-        if self._bank_read or self._kind == "legacy":
+        if self._bank_read or self.kind == "legacy":
             return
         self._at_social = False
         try:
@@ -227,6 +233,13 @@ class CardSession:
         if not self._at_social:
             social_reader.select_application(self._channel)
             self._at_social = True
+
+    @property
+    def _known(self) -> layout.PublicFile:
+        """EF05, read when the session was opened."""
+        if self._public is None:
+            raise ConnectionClosed("the session was never open")
+        return self._public
 
     @property
     def _channel(self) -> Channel:

@@ -11,6 +11,7 @@ View = Mapping[str, str | None]
 
 LABELS: Mapping[str, str] = {
     "kind": "Card",
+    "version": "Version 版本",
     "card_number": "Card number 卡号",
     "region": "Region 地区",
     "issuer": "Issuer 发卡机构",
@@ -18,12 +19,12 @@ LABELS: Mapping[str, str] = {
     "expires_on": "Expires on 有效期",
     "name": "Name 姓名",
     "social_security_number": "ID number 社会保障号",
-    "certificate": "Certificate",
-    "certificate_valid_until": "Valid until",
+    "certificate_fingerprint": "Certificate (SM3)",
+    "certificate_not_after": "Certificate valid until",
     "bank_application": "Bank application",
     "account_number": "Account number",
     "account_expires_on": "Account expires on",
-    "bank_problem": "Bank application",
+    "bank_problem": "Bank application fails",
     "check_value": "Check value",
     "atr": "ATR",
 }
@@ -40,7 +41,8 @@ def view_of(card: CardRead, *, reveal: bool) -> dict[str, str | None]:
     name = card.name if card.name is None or reveal else mask_name(card.name)
     identity = card.social_security_number
     shown: dict[str, str | None] = {
-        "kind": f"{_KINDS[card.kind]} (version {card.version})",
+        "kind": card.kind,
+        "version": card.version,
         "card_number": number(card.card_number, 0, 3),
         "region": card.region,
         "issuer": card.issuer,
@@ -50,14 +52,14 @@ def view_of(card: CardRead, *, reveal: bool) -> dict[str, str | None]:
         "social_security_number": None if identity is None else number(identity, 3, 2),
     }
     if card.certificate is not None:
-        shown["certificate"] = f"SM3 {number(card.certificate.fingerprint, 8, 8)}"
-        shown["certificate_valid_until"] = card.certificate.not_after.isoformat()
+        shown["certificate_fingerprint"] = card.certificate.fingerprint
+        shown["certificate_not_after"] = card.certificate.not_after.isoformat()
     if card.bank is not None:
         shown["bank_application"] = card.bank.label
         shown["account_number"] = number(card.bank.pan, 6, 4)
         shown["account_expires_on"] = card.bank.expiry.isoformat()
     if card.bank_problem is not None:
-        shown["bank_problem"] = f"unreadable: {card.bank_problem}"
+        shown["bank_problem"] = str(card.bank_problem)
     if card.check_value is not None:
         shown["check_value"] = number(card.check_value.hex(), 0, 4)
     shown["atr"] = card.atr.hex(" ").upper()
@@ -66,7 +68,10 @@ def view_of(card: CardRead, *, reveal: bool) -> dict[str, str | None]:
 
 def lines_of(view: View) -> list[str]:
     """The view as aligned lines for a person."""
-    return [f"{_pad(LABELS[field])}  {_LOCKED if value is None else value}" for field, value in view.items()]
+    return [
+        f"{_pad(LABELS[field])}  {_LOCKED if value is None else _KINDS.get(value, value)}"
+        for field, value in view.items()
+    ]
 
 
 def _pad(label: str, width: int = 24) -> str:

@@ -182,6 +182,9 @@ def test_a_legacy_card_never_reaches_a_bank(legacy: VirtualCard) -> None:
 def test_a_session_can_be_used_only_while_it_is_open(third: VirtualCard) -> None:
     reader = VirtualReader(third)
     session = CardSession(reader)
+    for use in (lambda: session.kind, lambda: session.card_number, session.read):
+        with pytest.raises(ConnectionClosed):
+            use()
     with session:
         assert (session.kind, session.card_number) == ("third_generation", "A12345678")
     with pytest.raises(ConnectionClosed):
@@ -191,3 +194,19 @@ def test_a_session_can_be_used_only_while_it_is_open(third: VirtualCard) -> None
 
     with CardSession(reader) as again:  # the reader was given back
         assert again.read().kind == "third_generation"
+
+
+def test_a_session_entered_again_forgets_the_card_before(third: VirtualCard, legacy: VirtualCard) -> None:
+    reader = VirtualReader(third)
+    session = CardSession(reader)
+    with session:
+        assert session.read().bank is not None
+    reader.remove()
+    reader.insert(legacy)
+
+    with session:
+        card = session.read()
+        with pytest.raises(NoBankApplication):
+            session.pin_block("123456", bytes(16))
+
+    assert (card.kind, card.bank, card.name) == ("legacy", None, "张建国")

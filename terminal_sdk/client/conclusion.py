@@ -7,7 +7,9 @@ reversal by key makes the service refuse the late original for ever (or takes ba
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import logging
 
 import msgspec
 
@@ -19,7 +21,7 @@ from terminal_sdk.client.retry import Patience
 from terminal_sdk.client.session import Sessions
 from terminal_sdk.client.transport import NoAnswer
 from terminal_sdk.crypto import sm3
-from terminal_sdk.errors import AnswerInvalid, KeyReused, SignInRefused
+from terminal_sdk.errors import AnswerInvalid, JournalError, KeyReused, SignInRefused
 from terminal_sdk.journal import Journal, JournalEntry, Outcome
 from terminal_sdk.results import Declined, FetchReceipt, NotYetKnown, Refused, Result, ReversalResult, Reversed, Settled
 
@@ -29,6 +31,7 @@ CERTAIN_REFUSALS = frozenset({"IDEMPOTENCY_KEY_REUSED", "REVERSED_BEFORE_ARRIVAL
 NEVER_SENT = wire.ErrorDetail(
     code="NEVER_SENT", message="The till stopped before the first byte left; nothing happened. Settle anew."
 )
+log = logging.getLogger("terminal_sdk")
 _SEAL_REASON = "no answer at the till"
 _KEY_DIGITS = 40
 
@@ -119,13 +122,15 @@ class Conclusions:
     def stored(self, entry: JournalEntry) -> Result:
         """The result of an answered attempt, as the journal holds it."""
         key = entry.idempotency_key
-        if entry.answer is None:
+        try:
+            answer = entry.answer or b""
+            if entry.outcome == "settlement":
+                return self.of_settlement(msgspec.json.decode(answer, type=wire.Settlement))
+            if entry.outcome == "reversal":
+                return Reversed(idempotency_key=key, reversal=msgspec.json.decode(answer, type=wire.Reversal))
+            return Refused(idempotency_key=key, detail=msgspec.json.decode(answer, type=wire.ErrorBody).error)
+        except msgspec.DecodeError:
             return NotYetKnown(idempotency_key=key, operation=entry.operation, reason="journal unreadable")
-        if entry.outcome == "settlement":
-            return self.of_settlement(msgspec.json.decode(entry.answer, type=wire.Settlement))
-        if entry.outcome == "reversal":
-            return Reversed(idempotency_key=key, reversal=msgspec.json.decode(entry.answer, type=wire.Reversal))
-        return Refused(idempotency_key=key, detail=msgspec.json.decode(entry.answer, type=wire.ErrorBody).error)
 
     def of_settlement(self, settlement: wire.Settlement) -> Result:
         """A settlement as a typed result."""
@@ -143,7 +148,8 @@ class Conclusions:
         """Conclude what was heard of a settlement, whether or not the journal knows it; the first end stands."""
         key = settlement.idempotency_key
         if settlement.state == "pending":
-            await asyncio.to_thread(self._journal.note_settlement_id, key, settlement.settlement_id)
+            with contextlib.suppress(JournalError):  # a help for people only: the key is enough to ask again
+                await asyncio.to_thread(self._journal.note_settlement_id, key, settlement.settlement_id)
         else:
             await self._close(key, "settlement", settlement, settlement.settlement_id)
         return self.of_settlement(settlement)
@@ -202,9 +208,12 @@ class Conclusions:
     async def _close(
         self, key: str, outcome: Outcome, answer: msgspec.Struct, settlement_id: str | None = None
     ) -> None:
-        await asyncio.to_thread(
-            self._journal.answer, key, outcome, wire.encode(answer), self._clock.now(), settlement_id
-        )
+        now = self._clock.now()
+        try:
+            await asyncio.to_thread(self._journal.answer, key, outcome, wire.encode(answer), now, settlement_id)
+        except JournalError:
+            # What was heard is true all the same, and the till must learn it; the attempt stays open for recovery.
+            log.exception("the answer to attempt %s could not be written to the journal", key)
 
 
 def _reason(verdict: Verdict) -> str:

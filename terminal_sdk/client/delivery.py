@@ -97,14 +97,18 @@ class Attempt:
 
 
 def request_of(entry: JournalEntry) -> Request | None:
-    """The request in a journal entry, or None if it cannot be read."""
+    """The request in a journal entry, or None if it cannot be read (another key, or an older form of it)."""
     if entry.request is None:
         return None
+    kind: type[Request] = wire.ReversalRequest
     if entry.operation == "settlement":
-        return msgspec.json.decode(entry.request, type=wire.SettlementRequest)
-    if entry.path == REVERSALS_PATH:
-        return msgspec.json.decode(entry.request, type=wire.ReversalByKeyRequest)
-    return msgspec.json.decode(entry.request, type=wire.ReversalRequest)
+        kind = wire.SettlementRequest
+    elif entry.path == REVERSALS_PATH:
+        kind = wire.ReversalByKeyRequest
+    try:
+        return msgspec.json.decode(entry.request, type=kind)
+    except msgspec.DecodeError:
+        return None
 
 
 SETTLEMENTS_PATH = "/v1/settlements"

@@ -69,7 +69,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 async def enrol(
     transport: Transport, *, terminal_id: str, code: str, store: str | Path, policy: RetryPolicy
 ) -> Credentials:
-    """Enrol, or finish an enrolment whose answer was lost: ``store`` keeps the key from before the first send.
+    """Enrol, or try again after an answer was lost: ``store`` keeps the key from before the first send.
 
     A ``store`` that is complete already is returned as it is. Raises ``EnrolmentRefused``, ``ServiceUnreachable``,
     ``AnswerInvalid``, ``CredentialsInvalid``, ``OSError``.

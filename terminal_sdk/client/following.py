@@ -10,7 +10,7 @@ from terminal_sdk.client.caller import Caller
 from terminal_sdk.client.conclusion import Conclusions
 from terminal_sdk.client.delivery import REVERSALS_PATH, Delivery
 from terminal_sdk.client.retry import Patience, RetryPolicy
-from terminal_sdk.errors import RequestRefused, ServiceUnreachable, SignInRefused
+from terminal_sdk.errors import AnswerInvalid, RequestRefused, ServiceUnreachable, SignInRefused
 from terminal_sdk.journal import Journal
 from terminal_sdk.results import NotYetKnown, Result, Reversed, is_certain
 
@@ -84,7 +84,7 @@ class Following:
                 return await self.status_by_id(result.settlement.settlement_id, patience)
             if isinstance(result, NotYetKnown):
                 return await self._attempt_again(result, patience)
-        except (ServiceUnreachable, RequestRefused):
+        except (ServiceUnreachable, RequestRefused, AnswerInvalid):
             return result  # asking failed; what was known stays known
         return result
 

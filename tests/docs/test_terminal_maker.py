@@ -1,8 +1,8 @@
 """Runs every Python block of the terminal maker's guide, in order, as one program against a running service.
 
 Needs the fixture ``service``: ``base_url``; ``await register_terminal(terminal_id)`` → enrolment code of a new terminal
-of a pharmacy; ``await issue_card(current_year_fen=…, bank_fen=…)`` → ``CardImage`` of a registered third-generation card,
-both functions active, PIN 123456.
+of a pharmacy; ``await issue_card(current_year_fen=…, bank_fen=…)`` → ``CardImage`` of a registered third-generation
+card, both functions active, PIN 123456.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 from terminal_sdk import NotYetKnown, Refused, RequestRefused, Reversed, Settled, Terminal
 from terminal_sdk.card import CardSession
 from terminal_sdk.client import SystemClock
+from terminal_sdk.crypto import Sm2PrivateKey
 
 SETTLEMENT_ID = "0190b0a4-0000-7000-8000-000000000001"
 REVERSAL_BY_ID = f"POST /v1/settlements/{SETTLEMENT_ID}/reversal"
@@ -149,6 +150,18 @@ async def test_a_refused_reversal_can_be_asked_again(
     assert first.body == second.body
 
 
+async def test_a_reversal_asked_again_after_a_refusal_is_open_until_it_is_answered(
+    peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    peer.script.append(steps.unknown)
+    assert isinstance(await terminal.reverse(settlement_id=SETTLEMENT_ID), Refused)
+    peer.otherwise = steps.cut
+    assert isinstance(await terminal.reverse(settlement_id=SETTLEMENT_ID), NotYetKnown)
+    peer.otherwise = steps.reversal(arrived=True)
+    (recovered,) = await terminal.recover()
+    assert isinstance(recovered, Reversed)
+
+
 async def test_an_unanswered_reversal_is_open_until_it_is_answered(
     peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any]
 ) -> None:
@@ -235,3 +248,19 @@ async def test_recover_is_bounded_by_its_time(
     assert isinstance(recovered, NotYetKnown)
     assert recovered.reason == "not asked yet"
     assert peer.heard == []
+
+
+async def test_under_a_new_terminal_key_an_open_attempt_is_asked_for_and_sealed(
+    peer: Any, steps: Any, make_terminal: Any, card: CardSession, bill: dict[str, Any]
+) -> None:
+    async with make_terminal() as terminal:
+        open_still = await leave_open(peer, steps, terminal, card, bill)
+    key = Sm2PrivateKey.generate()
+    peer.terminal_key = key.public_key
+    async with make_terminal(key=key) as terminal:
+        peer.script.extend([steps.unknown, steps.reversal(arrived=False)])
+        (recovered,) = await terminal.recover()
+        assert isinstance(recovered, Reversed)
+        assert recovered.idempotency_key == open_still.idempotency_key
+        assert peer.sends == []
+        assert await terminal.open_attempts() == []

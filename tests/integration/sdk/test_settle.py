@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +127,9 @@ async def test_every_retry_is_the_same_key_and_body_under_a_fresh_mac(
     async def garbage(_: Any) -> Any:
         return steps.Reply(status=200, body=b"{")
 
-    async def flood(_: Any) -> Any:
-        return steps.Reply(status=200, body=b" " * 200_000)
+    async def flood(heard: Any) -> Any:
+        reply = await steps.settlement("settled")(heard)
+        return steps.Reply(status=200, body=reply.body + b" " * 200_000)
 
     async def another_key(heard: Any) -> Any:
         return await steps.settlement("settled", idempotency_key="someone-elses")(heard)
@@ -409,3 +412,22 @@ async def test_a_card_that_refuses_leaves_nothing_behind(
     assert type(failure.value).__name__ in ("CardRemoved", "ConnectionClosed")
     assert await terminal.open_attempts() == []
     assert peer.heard == []
+
+
+async def test_an_answer_counts_even_if_the_journal_cannot_take_it(
+    peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any], journal_path: Path
+) -> None:
+    async def break_journal(heard: Any) -> Any:
+        with contextlib.closing(sqlite3.connect(journal_path)) as db, db:
+            db.execute("alter table open_line rename to elsewhere")
+        return await steps.settlement("settled")(heard)
+
+    peer.script.append(break_journal)
+    assert isinstance(await terminal.settle(card=card, bank_ceiling_fen=0, **bill), Settled)
+    assert len(await terminal.open_attempts()) == 1
+    with contextlib.closing(sqlite3.connect(journal_path)) as db, db:
+        db.execute("alter table elsewhere rename to open_line")
+    peer.script.append(steps.settlement("settled"))
+    (recovered,) = await terminal.recover()
+    assert isinstance(recovered, Settled)
+    assert await terminal.open_attempts() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -44,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._splitter = FrameSplitter()
-        self._outbox: list[Outgoing] = []
+        self._outbox: deque[Outgoing] = deque()
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._flush_due = False
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def send(self, outgoing: Outgoing) -> None:
-        """Queue a frame; all frames of one turn of the event loop leave in one write."""
+        """Queue a frame; it is written in the next turn of the event loop, or when the peer takes bytes again."""
         if self.lost or self._transport is None or self._transport.is_closing():
             outgoing.on_refused("closed")
             return
@@ -88,19 +89,16 @@ class Connection(asyncio.Protocol):
         self._flush_due = False
         if self._paused or self.lost or self._transport is None or self._transport.is_closing():
             return
-        waiting, self._outbox = self._outbox, []
-        now = self._clock.monotonic()
-        chunks: list[bytes] = []
-        for outgoing in waiting:
+        # One write each: what the kernel does not take at once must not carry the frames behind it along.
+        while self._outbox and not self._paused and not self._transport.is_closing():
+            outgoing = self._outbox.popleft()
             if outgoing.cancelled:
                 continue
-            if outgoing.send_before is not None and now >= outgoing.send_before:
+            if outgoing.send_before is not None and self._clock.monotonic() >= outgoing.send_before:
                 outgoing.on_refused("lease_over")
                 continue
             outgoing.written = True
-            chunks.append(frame(outgoing.body))
-        if chunks:
-            self._transport.write(b"".join(chunks))
+            self._transport.write(frame(outgoing.body))
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A frame that is out of bounds, or takes too long, ends the connection."""
@@ -133,7 +131,7 @@ class Connection(asyncio.Protocol):
             return
         self.lost = True
         self._stop_watch()
-        waiting, self._outbox = self._outbox, []
+        waiting, self._outbox = self._outbox, deque()
         for outgoing in waiting:
             if not outgoing.cancelled:
                 outgoing.on_refused(reason)

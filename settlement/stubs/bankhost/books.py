@@ -112,6 +112,8 @@ class Books:
         date = self.business_date()
         moved = amount if code == APPROVED else 0
         self._record("debit", fields, moved, None, code, authorisation, date, sign=-1)
+        if moved:
+            self.store.count_day(fields["2"], date, moved, 1)
         return self._with_authorisation(fields, code, authorisation, date)
 
     def _seen_debit(self, fields: Mapping[str, str], seen: OperationRow) -> Fields:
@@ -188,6 +190,8 @@ class Books:
         authorisation = self._authorisation() if code == APPROVED else None
         date = self.business_date()
         self._record(kind, fields, moved, original_id, code, authorisation, date, sign=+1)
+        if moved and kind == "void" and original is not None:
+            self.store.count_day(original.pan, original.settlement_date, -moved, -1)
         return self._with_authorisation(fields, code, authorisation, date)
 
     def _judge_void(self, original: OperationRow, amount: int) -> tuple[str, int]:
@@ -224,6 +228,7 @@ class Books:
             self._record(
                 "reversal", fields, original.amount_fen, original.id, APPROVED, None, self.business_date(), sign=+1
             )
+            self.store.count_day(original.pan, original.settlement_date, -original.moved_fen, -1)
         return self.answer(fields, APPROVED)
 
     # ---- the rest -------------------------------------------------------------------------------------------------

@@ -43,7 +43,15 @@ CREATE TABLE IF NOT EXISTS operation (
 CREATE UNIQUE INDEX IF NOT EXISTS operation_undone_once ON operation (original_id)
     WHERE kind IN ('void', 'reversal') AND moved_fen > 0;
 CREATE INDEX IF NOT EXISTS operation_original ON operation (original_id, kind) WHERE original_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS operation_day ON operation (pan, settlement_date) WHERE kind = 'debit' AND moved_fen > 0;
+
+-- What stands of a card's debits on a business day, for its limits; kept with them, so that no debit has to count all.
+CREATE TABLE IF NOT EXISTS day_total (
+    pan             TEXT NOT NULL,
+    settlement_date TEXT NOT NULL,
+    total_fen       INTEGER NOT NULL,
+    debits          INTEGER NOT NULL,
+    PRIMARY KEY (pan, settlement_date)
+) STRICT;
 
 -- What moved on which account; a row without an operation is an opening balance or a correction by the operator.
 CREATE TABLE IF NOT EXISTS entry (

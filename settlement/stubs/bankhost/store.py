@@ -164,13 +164,18 @@ class Store:
     def day_totals(self, pan: str, date: dt.date) -> tuple[int, int]:
         """Sum (fen) and number of the debits of a business day that were not voided or reversed."""
         row = self.connection.execute(
-            """SELECT coalesce(sum(d.moved_fen), 0), count(*) FROM operation d
-               WHERE d.kind = 'debit' AND d.moved_fen > 0 AND d.pan = ? AND d.settlement_date = ?
-                 AND NOT EXISTS (SELECT 1 FROM operation u WHERE u.original_id = d.id
-                                 AND u.kind IN ('void', 'reversal') AND u.moved_fen > 0)""",
-            (pan, date.isoformat()),
+            "SELECT total_fen, debits FROM day_total WHERE pan = ? AND settlement_date = ?", (pan, date.isoformat())
         ).fetchone()
-        return int(row[0]), int(row[1])
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def count_day(self, pan: str, date: dt.date, amount_fen: int, debits: int) -> None:
+        """Count a debit of a day, or (both negative) one that was undone."""
+        self.connection.execute(
+            """INSERT INTO day_total VALUES (?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET total_fen = total_fen + excluded.total_fen,
+                   debits = debits + excluded.debits""",
+            (pan, date.isoformat(), amount_fen, debits),
+        )
 
     # ---- operations -----------------------------------------------------------------------------------------------
 

@@ -188,6 +188,7 @@ def test_day_limits_count_what_stands_and_start_anew_each_day(desk: Desk) -> Non
     assert [desk.debit(1), desk.debit(2), desk.debit(3, 100)] == ["00", "00", "65"]
     assert desk.void(4, 1) == "00"
     assert [desk.debit(5, 1_501), desk.debit(6, 1_500)] == ["61", "00"]
+    assert [desk.reverse(8, 2), desk.refund(9, 6, 1_500), desk.debit(10, 1_001)] == ["00", "00", "61"]
     desk.books.cut_over()
     assert desk.debit(7, 2_500) == "00"
 

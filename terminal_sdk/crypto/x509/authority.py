@@ -86,7 +86,12 @@ class CertificateAuthority:
     def issue_crl(
         self, revoked: Mapping[int, dt.datetime], this_update: dt.datetime, next_update: dt.datetime
     ) -> RevocationList:
-        """The full list of serial numbers taken back, and since when. Its number is ``this_update`` in seconds."""
+        """The full list of serial numbers taken back, and since when. Its number is ``this_update`` in seconds.
+
+        ``ValueError`` for a next update before this one.
+        """
+        if this_update > next_update:
+            raise ValueError("the revocation list would end before it begins")
         body: dict[str, Any] = {
             "version": "v2",
             "signature": asn1.signature_algorithm(),

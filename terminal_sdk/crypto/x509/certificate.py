@@ -128,8 +128,6 @@ def _parse(data: bytes) -> Certificate:
 
 
 def _check(certificate: Certificate, version: str) -> None:
-    if certificate.to_be_signed not in certificate.der:  # what is verified is what was received
-        raise CertificateInvalid("malformed", "the certificate is not in DER form")
     if version != "v3":
         raise CertificateInvalid("malformed", "only version 3 certificates are accepted")
     if certificate.serial_number <= 0:

@@ -50,14 +50,11 @@ class SigningRequest:
             parsed: Any = asn1.load(csr.CertificationRequest, data)
             asn1.check_signature_algorithm(parsed["signature_algorithm"])
             info = parsed["certification_request_info"]
-            to_be_signed = info.dump()
-            if to_be_signed not in bytes(data):  # what is verified is what was received
-                raise ValueError("not in DER form")
             return cls(
                 der=bytes(data),
                 common_name=asn1.common_name_of(info["subject"]),
                 public_key=asn1.public_key_of(info["subject_pk_info"]),
-                to_be_signed=to_be_signed,
+                to_be_signed=info.dump(),
                 signature=parsed["signature"].native,
             )
 

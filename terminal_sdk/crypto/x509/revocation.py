@@ -76,8 +76,6 @@ def _parse(data: bytes) -> RevocationList:
         to_be_signed=body.dump(),
         signature=parsed["signature"].native,
     )
-    if revocation_list.to_be_signed not in data:  # what is verified is what was received
-        raise CertificateInvalid("malformed", "the revocation list is not in DER form")
     if revocation_list.this_update > revocation_list.next_update:
         raise CertificateInvalid("malformed", "the revocation list ends before it begins")
     return revocation_list

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terminal_sdk.crypto import BackendUnavailable, SignatureInvalid, Sm2PrivateKey, Sm2PublicKey, curve
-from terminal_sdk.crypto.backends import ENVIRONMENT_VARIABLE, Sm2Engine, backend, choose, libcrypto
+from terminal_sdk.crypto.backends import ENVIRONMENT_VARIABLE, Sm2Engine, backend, choose, libcrypto, openssl_sm2
 from terminal_sdk.crypto.backends.gmssl_pyx import GmsslPyxSm2, GmsslPyxSymmetric
 from terminal_sdk.crypto.backends.openssl_sm2 import OpensslSm2
 from terminal_sdk.crypto.backends.openssl_symmetric import OpensslSymmetric
@@ -95,6 +95,13 @@ def test_the_self_test_finds_a_broken_library() -> None:
     assert not symmetric_works(LosesTheTag())
 
 
+def test_a_library_that_fails_its_self_test_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openssl_sm2, "OpensslSm2", BelievesEverything)
+    assert choose().sm2.name == "gmssl-pyx"
+    with pytest.raises(BackendUnavailable, match="openssl: wrong answers in the self-test"):
+        choose("openssl")
+
+
 SM2_ENGINES: list[Sm2Engine] = [OpensslSm2(), GmsslPyxSm2()]
 
 
@@ -105,7 +112,7 @@ def test_each_library_accepts_the_signatures_of_the_other(maker: Sm2Engine, chec
     private, point = maker.generate()
     signature = maker.sign_digest(private, point, digest)
     assert checker.verify_digest(point, digest, signature)
-    assert not checker.verify_digest(point, digest[::-1] + b"", signature) or digest == digest[::-1]
+    assert not checker.verify_digest(point, bytes((digest[0] ^ 1,)) + digest[1:], signature)
 
 
 @pytest.mark.parametrize(("maker", "checker"), [SM2_ENGINES, SM2_ENGINES[::-1]], ids=["openssl", "gmssl-pyx"])
@@ -114,6 +121,13 @@ def test_each_library_accepts_the_signatures_of_the_other(maker: Sm2Engine, chec
 def test_each_library_decrypts_what_the_other_encrypts(maker: Sm2Engine, checker: Sm2Engine, secret: bytes) -> None:
     private, point = checker.generate()
     assert checker.decrypt(private, point, maker.encrypt(point, secret)) == secret
+
+
+@pytest.mark.parametrize("engine", SM2_ENGINES, ids=["openssl", "gmssl-pyx"])
+@pytest.mark.parametrize("signature", [bytes(64), b"\xff" * 64, bytes(63) + b"\1"], ids=["zeros", "ones", "r is 0"])
+def test_each_library_refuses_numbers_out_of_range_itself(engine: Sm2Engine, signature: bytes) -> None:
+    _, point = engine.generate()
+    assert engine.verify_digest(point, bytes(32), signature) is False
 
 
 @given(d=st.integers(1, curve.N - 2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from asn1crypto import x509
+from asn1crypto import pem, x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +37,7 @@ def test_fields_of_a_leaf() -> None:
     assert (read.not_before, read.not_after) == (START, END)
     assert read.not_after.utcoffset() == dt.timedelta(0)
     assert not read.is_ca
-    assert read.key_usage == {"digital_signature", "non_repudiation", "key_encipherment"}
+    assert read.key_usage == frozenset({"digital_signature", "non_repudiation", "key_encipherment"})
     assert read.fingerprint == sm3(LEAF.der).hex()
     assert read.authority_key_identifier == ROOT.certificate.subject_key_identifier
 
@@ -46,7 +46,7 @@ def test_fields_of_a_root() -> None:
     root = ROOT.certificate
     assert root.is_ca
     assert root.subject == root.issuer == "Card Root"
-    assert root.key_usage == {"key_cert_sign", "crl_sign"}
+    assert root.key_usage == frozenset({"key_cert_sign", "crl_sign"})
 
 
 def test_pem_round_trip() -> None:
@@ -64,6 +64,7 @@ def test_moments_are_kept_in_utc_and_whole_seconds() -> None:
     shanghai = dt.timezone(dt.timedelta(hours=8))
     issued = ROOT.issue("T", KEY.public_key, dt.datetime(2026, 5, 1, 8, 0, 0, 999_999, shanghai), END)
     assert issued.not_before == dt.datetime(2026, 5, 1, tzinfo=dt.UTC)
+    assert ROOT.issue("T", KEY.public_key, START, END.replace(microsecond=500_000)).not_after == END
 
 
 def test_a_moment_without_zone_is_refused() -> None:
@@ -136,6 +137,13 @@ def test_no_private_key(text: str) -> None:
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
+def test_private_key_with_the_public_key_of_another() -> None:
+    ours, theirs = KEY.public_key.to_bytes(), Sm2PrivateKey.generate().public_key.to_bytes()
+    stored = pem.unarmor(private_key_to_pem(KEY).encode())[2]
+    with pytest.raises(KeyInvalid):
+        private_key_from_pem(pem.armor("PRIVATE KEY", stored.replace(ours, theirs)))
+
+
 def test_request_round_trip() -> None:
     request = SigningRequest.from_pem(SigningRequest.create(KEY, "T0000001").pem())
     request.verify()
@@ -169,6 +177,16 @@ def test_revocation_list_round_trip() -> None:
     assert ROOT.issue_crl({}, START, END).revoked_serials == frozenset()
 
 
+def test_a_revocation_list_that_ends_before_it_begins() -> None:
+    with pytest.raises(ValueError, match="end before"):
+        ROOT.issue_crl({}, END, START)
+    issued = ROOT.issue_crl({}, START, START.replace(year=2027))
+    turned = issued.der.replace(b"260101000000Z", b"280101000000Z")
+    with pytest.raises(CertificateInvalid) as caught:
+        RevocationList.from_der(turned)
+    assert caught.value.reason == "malformed"
+
+
 def reissued(**changes: object) -> bytes:
     """The leaf's DER with fields of its body replaced (and its signature kept: parsing does not look at it)."""
     parsed = x509.Certificate.load(LEAF.der)
@@ -198,6 +216,7 @@ def test_reissued_without_changes_is_the_same() -> None:
         pytest.param(LEAF.der + b"\0", id="a byte more"),
         pytest.param(reissued(serial_number=0), id="serial number 0"),
         pytest.param(reissued(serial_number=-5), id="negative serial number"),
+        pytest.param(LEAF.der.replace(b"20560101000000Z", b"20250101000000Z"), id="ends before it begins"),
         pytest.param(reissued(version="v1", extensions=None), id="version 1"),
         pytest.param(reissued(signature={"algorithm": "sha256_ecdsa"}), id="two algorithms"),
         pytest.param(

@@ -12,9 +12,10 @@ from terminal_sdk.crypto import (
     CertificateInvalid,
     RevocationList,
     Sm2PrivateKey,
+    der,
     verify_chain,
 )
-from terminal_sdk.crypto.x509 import asn1, authority
+from terminal_sdk.crypto.x509 import authority
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -163,6 +164,18 @@ def test_ca_flag_without_the_right_to_sign_certificates(
     assert reason(leaf, root, impostor) == "not_a_ca"
 
 
+def test_right_to_sign_certificates_without_the_ca_flag(
+    root: CertificateAuthority, card_key: Sm2PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(authority, "_LEAF_USAGE", {"key_cert_sign"})
+        certificate = root.issue("Card Issuer", card_key.public_key, START, END)
+    impostor = object.__new__(CertificateAuthority)
+    impostor._key, impostor.certificate = card_key, certificate
+    leaf = impostor.issue("Card", Sm2PrivateKey.generate().public_key, START, END)
+    assert reason(leaf, root, impostor) == "not_a_ca"
+
+
 def test_path_length(root: CertificateAuthority, issuer: CertificateAuthority) -> None:
     below = subordinate(issuer, "Branch")  # the issuer may have none below it
     leaf = below.issue("Card", Sm2PrivateKey.generate().public_key, START, END)
@@ -178,15 +191,15 @@ def test_path_length_that_allows_one(root: CertificateAuthority) -> None:
 
 @pytest.mark.parametrize("what", ["subject", "key", "signature", "validity"])
 def test_altered_byte(root: CertificateAuthority, issuer: CertificateAuthority, leaf: Certificate, what: str) -> None:
-    der = leaf.der
+    encoded = leaf.der
     replacement = Sm2PrivateKey.generate().public_key.to_bytes()
     altered = {
-        "subject": der.replace(b"Card", b"Kard", 2).replace(b"Kard Issuer", b"Card Issuer"),
-        "key": der.replace(leaf.public_key.to_bytes(), replacement),
-        "signature": der[:-1] + bytes((der[-1] ^ 1,)),
-        "validity": der.replace(f"{END:%y%m%d%H%M%SZ}".encode(), f"{END + 300 * DAY:%y%m%d%H%M%SZ}".encode()),
+        "subject": encoded.replace(b"Card", b"Kard", 2).replace(b"Kard Issuer", b"Card Issuer"),
+        "key": encoded.replace(leaf.public_key.to_bytes(), replacement),
+        "signature": encoded[:-1] + bytes((encoded[-1] ^ 1,)),
+        "validity": encoded.replace(f"{END:%y%m%d%H%M%SZ}".encode(), f"{END + 300 * DAY:%y%m%d%H%M%SZ}".encode()),
     }[what]
-    assert altered != der
+    assert altered != encoded
     assert reason(Certificate.from_der(altered), root, issuer) == "bad_signature"
 
 
@@ -194,7 +207,7 @@ def test_signature_under_another_identity(root: CertificateAuthority, card_key: 
     leaf = root.issue("Card", card_key.public_key, START, END)
     other = b""
     while len(other) != len(leaf.signature):  # DER lengths vary by a byte or two; the ones around it must stay right
-        other = asn1.der.signature_to_der(root._key.sign(leaf.to_be_signed, identity=b"another"))
+        other = der.signature_to_der(root._key.sign(leaf.to_be_signed, identity=b"another"))
     assert reason(Certificate.from_der(leaf.der.replace(leaf.signature, other)), root) == "bad_signature"
 
 
@@ -236,6 +249,24 @@ def test_serial_number_on_the_list_of_another_issuer(
 ) -> None:
     entry = root.issue_crl({leaf.serial_number: NOW - DAY}, NOW - DAY, NOW + DAY)
     verify_chain(leaf, intermediates=[issuer.certificate], roots=[root.certificate], at=NOW, revocations=[entry])
+
+
+def test_list_of_an_authority_with_the_same_key_but_another_name(
+    root: CertificateAuthority, issuer: CertificateAuthority, leaf: Certificate
+) -> None:
+    other = CertificateAuthority.create_root("Other", START, END, issuer._key)
+    entry = other.issue_crl({leaf.serial_number: NOW - DAY}, NOW - DAY, NOW + DAY)
+    verify_chain(leaf, intermediates=[issuer.certificate], roots=[root.certificate], at=NOW, revocations=[entry])
+
+
+def test_list_of_an_issuer_that_may_not_sign_lists(
+    root: CertificateAuthority, card_key: Sm2PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(authority, "_CA_USAGE", {"key_cert_sign"})
+        issuer = subordinate(root)
+    leaf = issuer.issue("Card", card_key.public_key, START, END)
+    assert reason(leaf, root, issuer, revocations=(issuer.issue_crl({}, NOW - DAY, NOW + DAY),)) == "not_a_ca"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from terminal_sdk.crypto import (
     Sm2PrivateKey,
     Sm2PublicKey,
     curve,
+    sm2,
 )
+from terminal_sdk.crypto.backends import Backend, choose
+from terminal_sdk.crypto.backends.openssl_sm2 import OpensslSm2
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -186,6 +189,44 @@ def test_altered_ciphertext(key: Sm2PrivateKey, position: int) -> None:
 def test_truncated_ciphertext(key: Sm2PrivateKey, size: int) -> None:
     with pytest.raises(DecryptionFailed):
         key.decrypt(key.public_key.encrypt(b"working keys")[:size])
+
+
+class DecryptsAnything(OpensslSm2):
+    """A library that never looks where C1 lies, nor at C3."""
+
+    def decrypt(self, private: bytes, point: bytes, ciphertext: bytes) -> bytes | None:
+        return b"d * C1 on a weak curve gives the key away"
+
+
+def test_c1_not_on_the_curve_never_reaches_the_library(key: Sm2PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    ciphertext = bytearray(key.public_key.encrypt(b"working keys"))
+    credulous = Backend(sm2=DecryptsAnything(), symmetric=choose().symmetric)
+    monkeypatch.setattr(sm2, "backend", lambda: credulous)
+    assert key.decrypt(bytes(ciphertext)).startswith(b"d * C1")
+    ciphertext[64] ^= 1
+    with pytest.raises(DecryptionFailed):
+        key.decrypt(bytes(ciphertext))
+
+
+@pytest.mark.parametrize("masked", [b"a", b"working keys"])
+def test_a_mask_of_zeros_is_refused(key: Sm2PrivateKey, monkeypatch: pytest.MonkeyPatch, masked: bytes) -> None:
+    class LeavesItClear(OpensslSm2):
+        """A library that misses that the key stream came out as zeros: C2 is the plaintext."""
+
+        def decrypt(self, private: bytes, point: bytes, ciphertext: bytes) -> bytes | None:
+            return masked
+
+    ciphertext = key.public_key.encrypt(b"any")[:97] + masked
+    careless = Backend(sm2=LeavesItClear(), symmetric=choose().symmetric)
+    monkeypatch.setattr(sm2, "backend", lambda: careless)
+    with pytest.raises(DecryptionFailed):
+        key.decrypt(ciphertext)
+
+
+def test_one_byte_is_never_sent_in_clear(key: Sm2PrivateKey) -> None:
+    # for one byte, one key stream in 256 is zero and must be drawn again
+    for _ in range(600):
+        assert key.public_key.encrypt(b"7")[-1:] != b"7"
 
 
 def test_ciphertext_for_another_key(key: Sm2PrivateKey) -> None:

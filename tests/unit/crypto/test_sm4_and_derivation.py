@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -90,10 +92,17 @@ def test_cbc_wrong_padding(end: bytes) -> None:
         sm4_cbc_decrypt(KEY, IV, ciphertext)
 
 
+def test_cbc_padding_longer_than_a_block() -> None:
+    first = sm4_encrypt_block(KEY, bytes(a ^ 17 for a in IV))
+    second = sm4_encrypt_block(KEY, bytes(a ^ 17 for a in first))
+    with pytest.raises(DecryptionFailed):
+        sm4_cbc_decrypt(KEY, IV, first + second)  # 32 bytes of 17
+
+
 @pytest.mark.parametrize("size", [0, 15, 17, 32])
 def test_keys_of_other_length(size: int) -> None:
     key = bytes(size)
-    for refused in (
+    refusals: list[Callable[[], bytes]] = [
         lambda: sm4_gcm_encrypt(key, NONCE, b""),
         lambda: sm4_gcm_decrypt(key, NONCE, bytes(16)),
         lambda: sm4_cbc_encrypt(key, IV, b""),
@@ -102,20 +111,22 @@ def test_keys_of_other_length(size: int) -> None:
         lambda: sm4_decrypt_block(key, IV),
         lambda: sm4_cbc_mac(key, b""),
         lambda: diversify(key, b"", "card"),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(KeyInvalid):
             refused()
 
 
 def test_nonces_and_blocks_of_other_length() -> None:
-    for refused in (
+    refusals: list[Callable[[], bytes]] = [
         lambda: sm4_gcm_encrypt(KEY, bytes(16), b""),
         lambda: sm4_gcm_decrypt(KEY, bytes(8), bytes(16)),
         lambda: sm4_cbc_encrypt(KEY, bytes(12), b""),
         lambda: sm4_cbc_decrypt(KEY, bytes(12), bytes(16)),
         lambda: sm4_encrypt_block(KEY, bytes(15)),
         lambda: sm4_decrypt_block(KEY, bytes(32)),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(ValueError, match="must have"):
             refused()
 

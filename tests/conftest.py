@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.database import TestDatabases, open_folder, session_server, temporary_databases
+from tests.support.service import RunningService, running_service
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +44,17 @@ def open_tmp_path() -> Iterator[Path]:
     """Like ``tmp_path``, for an embedded server of the test's own; remove that server before the test ends."""
     with open_folder() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+async def service(database: TestDatabases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningService]:
+    """One running service for all tests that do not harm it; its books are verified at the end."""
+    async with running_service(await database.create(), tmp_path_factory.mktemp("service")) as service:
+        yield service
+
+
+@pytest.fixture
+async def own_service(make_database: Callable[..., Awaitable[str]], tmp_path: Path) -> AsyncIterator[RunningService]:
+    """A running service of the test's own, to be killed at will; its books are verified at the end."""
+    async with running_service(await make_database(), tmp_path) as service:
+        yield service

@@ -50,8 +50,8 @@ class LedgerWorld:
         await self.pool.execute("insert into insurance_accounts (person_id) values ($1)", person_id)
         await self.pool.execute(
             """insert into card (person_id, card_id, kind, card_number_sealed, social, financial, issued_on, expires_on,
-                                 certificate_sealed, certificate_fingerprint, certificate_not_after, public_key, bank_code,
-                                 pan_sealed, registered_at)
+                                 certificate_sealed, certificate_fingerprint, certificate_not_after, public_key,
+                                 bank_code, pan_sealed, registered_at)
                values ($1, $1, 'third_generation', '\\x03', 'active', 'active', '2020-01-01', '2099-01-01',
                        '\\x04', 'f', '2099-01-01', '\\x05', 'ICBC', '\\x06', $2)""",
             person_id,

@@ -209,8 +209,8 @@ create function credit_person(
     p_person_id bigint, p_credit_id uuid, p_account text, p_amount_fen bigint,
     p_reason text, p_posting_date date, p_now timestamptz
 ) returns text language plpgsql as $$
--- credit_account under the person's lock: the row it adds refers to the accounts, and two such rows beside a waiting hold
--- would lock each other out. 'booked', 'known' (the same credit again) or 'differs' (the id was used for another credit).
+-- credit_account under the person's lock, taken whole before the row that refers to the accounts takes a weaker one.
+-- 'booked', 'known' (the same credit again) or 'differs' (the id was used for another credit).
 begin
     perform lock_persons(array[p_person_id]);
     if credit_account(p_person_id, p_credit_id, p_account, p_amount_fen, p_reason, p_posting_date, p_now) then

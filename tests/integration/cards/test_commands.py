@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ from settlement.bootstrap import prepare_installation
 from settlement.cli.cards import cards
 from settlement.clock import SystemClock
 from settlement.config import Settings
+from settlement.errors import CATALOGUE
 from terminal_sdk.card import CardImage, VirtualCard, read_card
 from terminal_sdk.reader import VirtualReader
 from tests.support.cards import MASTER_KEY, new_id_number
@@ -166,3 +169,23 @@ def test_an_installation_without_keys_is_told_what_to_do(registry_dsn: str, tmp_
     result = CliRunner().invoke(cards, ["list"], obj=bare)
     assert result.exit_code == 1
     assert "settlement init" in result.output
+
+
+def test_the_session_in_the_documentation_runs(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/card-registry.md").read_text(encoding="utf-8")
+    lines = [line.split(" ", 3)[3] for line in page.splitlines() if line.startswith("$ settlement cards ")]
+    assert len(lines) > 5
+    monkeypatch.chdir(tmp_path)
+    output = [command(*shlex.split(line)).output for line in lines]
+    assert any("voided (replaced by card" in text for text in output)
+
+
+def test_the_documentation_names_every_code_of_the_sql() -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs/reference/card-registry.md").read_text(encoding="utf-8")
+    sql = (root / "settlement/db/migrations/0007_cards.sql").read_text(encoding="utf-8")
+    codes = set(re.findall(r"'([A-Z]+(?:_[A-Z]+)+)'", sql))
+    assert codes
+    assert {code for code in codes if f"`{code}`" not in page or code not in CATALOGUE} == set()

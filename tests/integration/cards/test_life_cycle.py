@@ -185,7 +185,7 @@ def real_change(registry: CardRegistry, number: str, verb: str) -> Awaitable[Non
 async def test_any_sequence_of_changes_does_what_the_model_says(
     seed: int, registry: CardRegistry, issue: Issue, pool: Pool
 ) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a replayable schedule, not a secret
+    chance = random.Random(seed)
     number = new_id_number()
     images = [await issue(number, legacy=True), await issue(number), await issue(number), await issue(number)]
     model = [ModelCard(has_bank=image.kind != "legacy") for image in images]

@@ -197,7 +197,7 @@ async def test_an_activation_that_is_rolled_back_leaves_the_old_card_in_use(
     assert [event.event for event in (await registry.describe(new.card_number)).events] == ["registered"]
 
 
-async def test_credits_beside_a_waiting_hold_never_lock_each_other_out(
+async def test_credits_around_a_waiting_hold_are_booked_and_the_hold_sees_them(
     registry: CardRegistry, issue: Issue, pool: Pool, registry_dsn: str
 ) -> None:
     image = await issue(new_id_number(), activate="social")

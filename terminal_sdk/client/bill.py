@@ -92,9 +92,11 @@ def checked(request: S) -> S:
 
 
 def same_bill(known: object, draft: wire.SettlementRequest) -> bool:
-    """Whether a journalled request is the same as this one, the card's proof and the PIN block aside."""
+    """Whether a journalled request is the same bill as this one: proof, PIN block and ``wait_ms`` aside, as the service
+    compares them.
+    """
     return isinstance(known, wire.SettlementRequest) and draft == msgspec.structs.replace(
-        known, proof=draft.proof, pin_block=draft.pin_block
+        known, proof=draft.proof, pin_block=draft.pin_block, wait_ms=draft.wait_ms
     )
 
 

@@ -274,7 +274,8 @@ async def test_a_key_of_the_till_continues_its_attempt(
     with pytest.raises(KeyReused):
         await terminal.settle(card=card, bank_ceiling_fen=1, idempotency_key=key, **bill)
     peer.otherwise = steps.settlement("settled")
-    assert isinstance(await terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key=key, **bill), Settled)
+    again = await terminal.settle(card=card, bank_ceiling_fen=0, wait_ms=0, idempotency_key=key, **bill)
+    assert isinstance(again, Settled)  # how long the till waits is no part of the bill
     assert {heard.body for heard in peer.sends} == {body}
     before = len(peer.heard)
     assert isinstance(await terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key=key, **bill), Settled)

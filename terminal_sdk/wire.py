@@ -18,7 +18,7 @@ IdempotencyKey = Annotated[
     Meta(
         min_length=8,
         max_length=64,
-        pattern=r"^[A-Za-z0-9_.:-]+$",
+        pattern=r"^[A-Za-z0-9_.:-]+$(?!\n)",
         description="Made by the terminal and written durably before the first send; unique in its institution.",
     ),
 ]
@@ -27,14 +27,16 @@ VisitNo = Annotated[
     Meta(
         min_length=1,
         max_length=40,
-        pattern=r"^[A-Za-z0-9_./-]+$",
+        pattern=r"^[A-Za-z0-9_./-]+$(?!\n)",
         description="The institution's number of the visit or pharmacy order; each of its lines settles once.",
     ),
 ]
-CardNumber = Annotated[str, Meta(pattern=r"^[A-Z0-9]{9}$", description="Social security card number (EF05, tag 07).")]
-TerminalId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{8}$", description="Eight characters, as in field 41.")]
-Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})*$", max_length=4096)]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="SM3, lower-case hex.")]
+CardNumber = Annotated[
+    str, Meta(pattern=r"^[A-Z0-9]{9}$(?!\n)", description="Social security card number (EF05, tag 07).")
+]
+TerminalId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{8}$(?!\n)", description="Eight characters, as in field 41.")]
+Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})*$(?!\n)", max_length=4096)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SM3, lower-case hex.")]
 Category = Literal["A", "B", "C"]
 """Catalog class of a fee line: A = 甲, B = 乙, C = 丙 (own expense: never on insurance)."""
 VisitType = Literal["outpatient", "pharmacy"]
@@ -53,7 +55,7 @@ class FeeLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     item_name: Annotated[str, Meta(min_length=1, max_length=100)]
     category: Category
     amount_fen: Fen
-    quantity: Annotated[str, Meta(pattern=r"^\d{1,9}(\.\d{1,4})?$")] = "1"
+    quantity: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,4})?$(?!\n)")] = "1"
 
 
 class CardRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,14 +70,14 @@ class CardProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
     counter: Annotated[int, Meta(ge=1, le=0xFFFFFFFF, description="The card's counter; it only rises.")]
     signed_at_ms: Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
-    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$", description="r‖s in hex.")]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$(?!\n)", description="r‖s in hex.")]
 
 
 class LegacyProof(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="legacy", tag_field="kind"):
     """A legacy card's static data and its keyed check value; it can never reach a bank account."""
 
-    static_data: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+$", max_length=1024)]
-    check_value: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+    static_data: Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})+$(?!\n)", max_length=1024)]
+    check_value: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
 
 
 Proof = CardProof | LegacyProof
@@ -154,7 +156,7 @@ class SettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     bank_ceiling_fen: Fen | None = None
     remainder: Remainder = "bank"
     on_bank_decline: OnBankDecline = "release"
-    pin_block: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")] | None = None
+    pin_block: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
     deadline_ms: Annotated[int, Meta(ge=1_000, le=150_000)] = 150_000
     wait_ms: Annotated[int, Meta(ge=0, le=30_000)] = 10_000
 
@@ -292,7 +294,7 @@ class SignInRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     terminal_id: TerminalId
     challenge: Annotated[str, Meta(max_length=512)]
     certificate_fingerprint: Digest
-    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$")]
+    signature: Annotated[str, Meta(pattern=r"^[0-9a-f]{128}$(?!\n)")]
 
 
 class Session(Struct, frozen=True, kw_only=True):

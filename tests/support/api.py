@@ -158,9 +158,9 @@ class Api:
         return answer
 
     async def _sent(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Answered:
-        async with self.http.request(
-            method, URL(self.url + path, encoded=True), data=body, headers=headers
-        ) as response:
+        url = URL(self.url + path, encoded=True)
+        data = None if body is None else io.BytesIO(body)
+        async with self.http.request(method, url, data=data, headers=headers) as response:
             return Answered(response.status, response.headers, await response.read())
 
 

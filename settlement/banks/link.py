@@ -102,12 +102,12 @@ class BankLink:
         """Send one message and say what came of it. Never raises for the bank or the network."""
         answer = await self._limited(verb, order, send_before)
         metrics.REQUESTS.labels(self.bank.code, verb, answer.outcome, answer.detail).inc()
-        if answer.outcome in {BankOutcome.UNKNOWN, BankOutcome.NOT_SENT}:
+        if answer.outcome is BankOutcome.UNKNOWN:
+            # What was not sent is only counted: a bank that is away would fill the log.
             log.warning(
                 "bank message without a conclusive answer",
                 bank=self.bank.code,
                 verb=str(verb),
-                outcome=str(answer.outcome),
                 detail=answer.detail,
                 response_code=answer.response_code,
                 reference=order.identity.reference,

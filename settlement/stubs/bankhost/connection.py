@@ -39,6 +39,7 @@ class HostConnection(asyncio.Protocol):
         self._keys: dict[str, WorkingKeys] = {}
         self._generation = 0
         self._signed_on = False
+        self._gone = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._transport: asyncio.Transport | None = None
 
@@ -49,7 +50,14 @@ class HostConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone. What was received is judged all the same; only its answer finds nobody."""
-        self._bank.connections.discard(self)
+        self._gone = True
+        if not self._tasks:
+            self._bank.connections.discard(self)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._gone and not self._tasks:
+            self._bank.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; every whole message is worked on by itself."""
@@ -64,14 +72,15 @@ class HostConnection(asyncio.Protocol):
                 return
             task = asyncio.create_task(self._handle(body))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._task_done)
 
     async def drain(self, seconds: float) -> None:
         """Let what is under way end (so long at most), then close."""
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=seconds)
+            _, late = await asyncio.wait(list(self._tasks), timeout=seconds)
             for task in late:
                 task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         self._abort()
 
     def _abort(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -26,6 +27,7 @@ from terminal_sdk.signing import (
 from terminal_sdk.wire import CardRef, SettlementRequest
 from tests.support.service import present
 
+_LARGE = 1_000_000
 SHANGHAI = dt.timezone(dt.timedelta(hours=8))
 
 
@@ -65,7 +67,9 @@ class RawTerminal:
         """A request without a MAC."""
         data = body if isinstance(body, bytes) or body is None else msgspec.json.encode(body)
         sent = {"Content-Type": "application/json", **(headers or {})}
-        async with self.http.request(method, self.base_url + path, data=data, headers=sent) as response:
+        # A large body goes as a stream: the client library warns of large byte strings.
+        stream = io.BytesIO(data) if data and len(data) > _LARGE else data
+        async with self.http.request(method, self.base_url + path, data=stream, headers=sent) as response:
             raw = await response.read()
             is_json = "json" in response.headers.get("Content-Type", "")
             return Answer(response.status, msgspec.json.decode(raw) if is_json and raw else None, raw, response.headers)

@@ -93,7 +93,7 @@ create function judge_holds(p_items settlement_request[]) returns setof hold_ver
                when k.operation is not null then 'key_reused'
                when row_number() over (partition by r.person_id order by r.ord) > 1
                  or row_number() over (partition by r.institution_id, r.idempotency_key order by r.ord) > 1 then 'again'
-               when c.card_id is null or c.life <> 'issued' or c.social <> 'active'
+               when c.card_id is null or c.life <> 'issued' or c.social <> 'active' or c.certificate_revoked_at is not null
                  or (r.bank_fen > 0 and (c.financial <> 'active' or c.bank_code is distinct from r.issuer))
                then 'card_changed'
                when r.card_counter is not null and r.card_counter <= c.last_counter then 'counter_replayed'

@@ -156,10 +156,7 @@ async def test_a_hold_under_way_makes_the_activation_wait_and_is_settled_with_th
         "activate_card",
         "set_card_frozen",
         "end_card",
-        pytest.param(
-            "revoke_card_certificate",
-            marks=pytest.mark.xfail(reason="the hold waits, but does not judge a revocation", strict=False),
-        ),
+        "revoke_card_certificate",
     ],
 )
 async def test_every_change_under_way_makes_the_hold_wait_and_the_hold_sees_it(

@@ -31,10 +31,11 @@ def _service_zone_master() -> bytes:
     from settlement.clock import SystemClock
     from settlement.config import ConfigError, load_settings
     from settlement.security import KeyRing, KeyRingError
+    from settlement.security.authorities import AuthorityError
 
     try:
         settings = load_settings(os.environ)
         prepare_installation(settings, SystemClock())
         return zone_master_key(KeyRing.load(settings.master_key_path, settings.master_key))
-    except (ConfigError, KeyRingError) as error:
+    except (ConfigError, KeyRingError, AuthorityError) as error:
         raise click.ClickException(str(error)) from None

@@ -13,7 +13,7 @@ from settlement.banks.port import BankOutcome
 
 APPROVED, DECLINED = BankOutcome.APPROVED, BankOutcome.DECLINED
 NOT_FOUND, UNKNOWN, NOT_SENT = BankOutcome.NOT_FOUND, BankOutcome.UNKNOWN, BankOutcome.NOT_SENT
-SHORT_MS = 600
+SHORT_MS = 1_000
 START_FEN = 10_000_000
 
 

@@ -71,8 +71,10 @@ def prepare(which: str) -> None:
     installed = read_stamp() if usable() else {}
     if wanted.items() <= installed.items():
         return
-    if installed.get("environment") != str(VENV) and not reusable():
-        create()
+    if installed.get("environment") != str(VENV):
+        installed = {}  # nothing, or made by somebody else, or moved here: what its stamp says does not count
+        if not reusable():
+            create()
     UNFINISHED.touch()
     if installed.get(which) != wanted[which]:
         count = sum(1 for line in LOCKS[which].read_text("utf-8").splitlines() if line[:1].isalnum())
@@ -103,8 +105,9 @@ def usable() -> bool:
 
 
 def reusable() -> bool:
-    """Whether an environment that somebody else made in this place will do."""
-    return usable() and output(VENV_PYTHON, "-I", "-m", "pip", "--version") is not None
+    """Whether an environment that we did not make will do. A moved or copied one will not: its commands hold paths."""
+    shown = output(VENV / "bin" / "pip", "--version")
+    return usable() and shown is not None and str(VENV) in shown
 
 
 def create() -> None:

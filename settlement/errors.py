@@ -69,6 +69,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "OVERLOADED": (503, "The service is at its limit; try again after the time given."),
     "NOT_READY": (503, "The service is not ready; try again after the time given."),
     "TIMED_OUT": (504, "The service works on it still; ask for the status under your idempotency key."),
+    "OUTCOME_UNKNOWN": (504, "It may have been done or not; ask for the status under your idempotency key."),
     "INTERNAL": (500, "The service failed; ask for the status under your idempotency key before anything else."),
 }
 """Code → (HTTP status, default message). The code is stable; the message may be reworded."""

@@ -63,9 +63,15 @@ class Operation:
     errors: tuple[str, ...] = ()
 
     @property
+    def changes(self) -> bool:
+        """Does it move money, so that a failure half-way leaves its outcome open?"""
+        return self.pending and self.request is not None
+
+    @property
     def all_errors(self) -> tuple[str, ...]:
         """Every code that the operation may answer with."""
         codes = (*self.errors, *(AUTHENTICATED if self.authenticated else ()), *ALWAYS)
+        codes = (*codes, *(("OUTCOME_UNKNOWN",) if self.changes else ()))
         return (*codes, *(WITH_BODY if self.request else ("BAD_FIELD",)))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 import structlog
@@ -21,6 +22,8 @@ VERIFIED = web.RequestKey("verified", VerifiedRequest)
 """Set once a request's MAC is right: from then on the answer carries a MAC too, refusals included."""
 TERMINAL = web.RequestKey("terminal", str)
 """Who sent the request, for the log."""
+
+_EARLY = frozenset({"OVERLOADED", "NOT_READY"})
 
 log = structlog.get_logger("settlement.api")
 
@@ -49,7 +52,9 @@ class Pipeline:
                 who = await self._terminals.admit(verified)
                 request[TERMINAL] = who.terminal_id
                 _check_query(request, known)
-                return await handler(Call(who, request, _message(request, decoder, body)))
+                call = Call(who, request, _message(request, decoder, body))
+                with _said_early(operation):
+                    return await handler(call)
 
             slot = self._admission.enter(verified.terminal_id or str(verified.session_id))
             task = asyncio.create_task(work())
@@ -87,6 +92,17 @@ class Pipeline:
         if not task.done():
             raise ServiceError("TIMED_OUT")
         return task.result()
+
+
+@contextlib.contextmanager
+def _said_early(operation: Operation) -> Iterator[None]:
+    """Keeps the promise of 503: nothing was begun. Once the engine was asked to move money, that is not known."""
+    try:
+        yield
+    except ServiceError as error:
+        if operation.changes and error.code in _EARLY:
+            raise ServiceError("OUTCOME_UNKNOWN", retry_after_ms=error.retry_after_ms) from error
+        raise
 
 
 def _decoder(operation: Operation) -> msgspec.json.Decoder[msgspec.Struct] | None:

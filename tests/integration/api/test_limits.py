@@ -12,6 +12,7 @@ import structlog
 
 from settlement.api import Limits
 from settlement.api.examples import REQUESTS
+from settlement.errors import ServiceError
 from terminal_sdk import wire
 from terminal_sdk.signing import MAC_HEADER
 from tests.integration.api.conftest import Serve
@@ -207,3 +208,13 @@ async def test_sign_ins_have_places_of_their_own(serve: Serve, till: SignedIn, p
             while (await api.plain("POST", "/v1/sessions/challenge", b"{}")).code != "OVERLOADED":
                 await asyncio.sleep(0.005)
         assert (await api.signed(till, "POST", PATH, BODY)).status == 200
+
+
+@pytest.mark.parametrize("code", ["NOT_READY", "OVERLOADED"])
+async def test_503_promises_that_nothing_was_begun(api: Api, till: SignedIn, code: str) -> None:
+    """Once the engine was asked to move money nobody can promise that, so it is not said."""
+    api.engine.error = ServiceError(code, retry_after_ms=2_000)
+    answer = await api.signed(till, "POST", PATH, BODY)
+    assert (answer.status, answer.code, answer.headers["Retry-After"]) == (504, "OUTCOME_UNKNOWN", "2")
+    answer = await api.signed(till, "GET", f"{PATH}?idempotency_key=KEY-0001-0001")
+    assert (answer.status, answer.code) == (503, code)

@@ -26,8 +26,8 @@ test-deep: dev ## run the long sweeps
 	@$(BIN)/python -m pytest -q --durations=10 -m deep --timeout=3600 $(ARGS)
 
 .PHONY: bench
-bench: dev ## measure, side by side
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: dev ## measure the cryptography backends, side by side
+	@$(BIN)/python bench/crypto_backends.py $(ARGS)
 
 .PHONY: check
 check: lint types imports ## lint, format, types and import contract

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import structlog
 
 from settlement.banks.directory import Directory, default_directory, derive_zone_keys, load_directory
 from settlement.banks.port import BankPort
@@ -33,7 +34,10 @@ from settlement.terminals import TerminalRegistry
 
 ZONE_KEY_NAME = "bank-zone"
 PARTITION_MONTHS_AHEAD = 14
-_PARTITIONS_CHECKED_EVERY_S = 6 * 3_600
+_UPKEEP_EVERY_S = 3_600
+_KEYS_A_STEP = 1_000
+
+log = structlog.get_logger("settlement.upkeep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,7 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     await links.start()
     ledger = Ledger(base.pool, batch_max=base.settings.batch_max)
     engine = build_engine(base, ledger, directory, links)
-    keeper = asyncio.create_task(_keep_partitions(base), name="partitions")
+    keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
     try:
         await engine.start()
         yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links)
@@ -174,8 +178,23 @@ def build_engine(base: Base, ledger: Ledger, directory: Directory, banks: BankPo
     )
 
 
-async def _keep_partitions(base: Base) -> None:
+async def _keep_tidy(base: Base) -> None:
+    """Upkeep until cancelled: partitions ahead of time, idempotency keys forgotten when their time is over."""
     while True:
-        await base.clock.sleep(_PARTITIONS_CHECKED_EVERY_S)
-        with contextlib.suppress(Exception):
+        try:
             await ensure_partitions(base.pool, base.clock, base.settings)
+            await forget_expired_keys(base.pool, base.clock)
+        except Exception:
+            # The database may be away; the next round comes.
+            log.exception("upkeep_failed")
+        await base.clock.sleep(_UPKEEP_EVERY_S)
+
+
+async def forget_expired_keys(pool: asyncpg.Pool, clock: Clock) -> int:
+    """Forget idempotency keys whose time is over, in small steps; returns how many."""
+    forgotten = 0
+    while True:
+        step: int = await pool.fetchval("select forget_expired_keys($1, $2)", clock.now(), _KEYS_A_STEP)
+        forgotten += step
+        if step < _KEYS_A_STEP:
+            return forgotten

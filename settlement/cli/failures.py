@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import click
 
 from settlement.banks.directory import DirectoryError
+from settlement.childprocess import ChildError
 from settlement.config import ConfigError
 from settlement.db.errors import DatabaseError
 from settlement.security import KeyRingError
 from settlement.security.authorities import AuthorityError
-from settlement.stubs.bankhost.process import BankHostError
 
-EXPECTED = (AuthorityError, BankHostError, ConfigError, DatabaseError, DirectoryError, KeyRingError)
+EXPECTED = (AuthorityError, ChildError, ConfigError, DatabaseError, DirectoryError, KeyRingError)
 
 
 @contextlib.contextmanager

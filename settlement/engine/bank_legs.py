@@ -13,6 +13,7 @@ from settlement.banks.port import BankAnswer, BankOrder, BankOutcome, BankPort, 
 from settlement.businessdate import business_date
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
+from settlement.engine import metrics
 from settlement.engine.declines import decline_code
 from settlement.engine.moves import BANK
 from settlement.ledger.ledger import Ledger
@@ -105,6 +106,7 @@ class BankLegs:
 
     async def _turn_back(self, leg: BankLeg) -> None:
         if await self._ledger.decide_backward(leg.key, "deadline", self._clock.now()):
+            metrics.TURNED_BACK.labels(leg.bank_code).inc()
             log.warning("settlement_turned_back", settlement_id=str(leg.key.saga_id), cause="deadline")
 
     async def _reverse(self, leg: BankLeg, send_before: float) -> None:
@@ -136,6 +138,7 @@ class BankLegs:
         elif answer.outcome is BankOutcome.DECLINED and leg.verb == "void" and answer.response_code == VOID_TOO_LATE:
             evidence = self._evidence(leg, answer, "too_late", "void_too_late", now)
         elif answer.outcome in {BankOutcome.DECLINED, BankOutcome.NOT_FOUND}:
+            metrics.REFUSED_RETURNS.labels(leg.bank_code).inc()
             log.error(
                 "bank_refused_return", reversal_id=str(leg.key.saga_id), bank=leg.bank_code, code=answer.response_code
             )
@@ -154,6 +157,7 @@ class BankLegs:
             await self._ledger.note_approval(evidence, self._clock.now())
             return
         if action == "late":
+            metrics.LATE_APPROVALS.labels(leg.bank_code).inc()
             log.warning("late_approval", settlement_id=str(leg.key.saga_id), bank=leg.bank_code)
 
     async def _record(self, leg: BankLeg, answer: BankAnswer, outcome: str, cause: str, code: str) -> None:

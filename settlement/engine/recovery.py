@@ -7,9 +7,12 @@ import contextlib
 
 import structlog
 
+from settlement.engine import metrics
 from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
 from settlement.ledger.records import BankLeg, SagaKey
+
+_MEASURE_EVERY_S = 5.0
 
 log = structlog.get_logger("settlement.engine")
 
@@ -22,6 +25,7 @@ class Recovery:
         self._background = background
         self._loop: asyncio.Task[None] | None = None
         self._under_way: set[SagaKey] = set()
+        self._measure_at = 0.0
         self._trouble: str | None = "recovery has not begun"
 
     def start(self) -> None:
@@ -41,6 +45,7 @@ class Recovery:
         while True:
             try:
                 await self.sweep()
+                await self._measure()
                 self._trouble = None
             except Exception as error:
                 self._trouble = f"the ledger does not answer ({type(error).__name__})"
@@ -60,9 +65,21 @@ class Recovery:
         )
         for leg in legs:
             log.info("leg_claimed", saga_id=str(leg.key.saga_id), leg=leg.leg, state=leg.state, attempt=leg.attempts)
+            metrics.CLAIMED.labels(leg.leg, leg.state).inc()
             self._under_way.add(leg.key)
             self._background.start(self._act(leg, send_before), f"recover {leg.key.saga_id}")
         return len(legs)
+
+    async def _measure(self) -> None:
+        """Show what is not final, now and then: it is a count over the open legs, which are few."""
+        if self._context.clock.monotonic() < self._measure_at:
+            return
+        self._measure_at = self._context.clock.monotonic() + _MEASURE_EVERY_S
+        metrics.OPEN_LEGS.clear()
+        metrics.OLDEST_OPEN_LEG.clear()
+        for row in await self._context.ledger.in_doubt(self._context.clock.now()):
+            metrics.OPEN_LEGS.labels(row["leg"], row["bank_code"]).set(row["legs"])
+            metrics.OLDEST_OPEN_LEG.labels(row["leg"], row["bank_code"]).set(row["oldest_s"])
 
     def troubles(self) -> list[str]:
         """Why this process cannot settle now, as its last look at the ledger showed; empty when it can."""

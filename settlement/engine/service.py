@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from settlement.db.batcher import OUTAGES
+from settlement.engine import metrics
 from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
 from settlement.engine.receipts import receipt_text
@@ -56,6 +57,8 @@ class SettlementEngine:
         self._settling = Settling(context, self._background)
         self._reversing = Reversing(context, self._background)
         self.recovery = Recovery(context, self._background)
+        metrics.UNDER_WAY.set_function(lambda: self._background.size)
+        metrics.BATCH_QUEUE.set_function(lambda: context.ledger.depth)
 
     async def start(self) -> None:
         """Begin recovery; legs left over from a crash are due already."""
@@ -80,7 +83,9 @@ class SettlementEngine:
         """Settle a bill, or give the first answer again. Not final after ``wait_ms``: the till asks for the status."""
         with _outages_told():
             accepted = await self._settling.settle(who, request)
-            return await self._await_settlement(accepted.key, accepted.work, request.wait_ms / 1_000)
+            view = await self._await_settlement(accepted.key, accepted.work, request.wait_ms / 1_000)
+        metrics.SETTLEMENTS.labels(view.state).inc()
+        return view
 
     async def status(self, who: TerminalIdentity, settlement_id: uuid.UUID) -> Settlement:
         """What became of a settlement of this institution."""
@@ -104,13 +109,17 @@ class SettlementEngine:
         """Take a settlement back whole."""
         with _outages_told():
             taken = await self._reversing.reverse(who, settlement_id, request)
-            return await self._taken(taken, request.idempotency_key)
+            view = await self._taken(taken, request.idempotency_key)
+        metrics.REVERSALS.labels(view.state).inc()
+        return view
 
     async def reverse_by_key(self, who: TerminalIdentity, request: ReversalByKeyRequest) -> Reversal:
         """Take back what was sent under a key, also if it never arrived."""
         with _outages_told():
             taken = await self._reversing.reverse_by_key(who, request)
-            return await self._taken(taken, request.idempotency_key)
+            view = await self._taken(taken, request.idempotency_key)
+        metrics.REVERSALS.labels(view.state).inc()
+        return view
 
     async def reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> Reversal:
         """What became of a reversal of this institution, by its own id or that of the settlement turned in place."""
@@ -168,6 +177,7 @@ class SettlementEngine:
         if taken.key is None:
             return buried_reversal(taken.reversal_id, reversal_key)
         if taken.in_place:
+            # What was turned back just now is due at once; the bank need not wait for the next round.
             await self.recovery.sweep()
             return reversal_in_place(await self._status_row(taken.key), reversal_key)
         row = await self._context.ledger.reversal_status(taken.key)

@@ -1,11 +1,11 @@
 """The asynchronous client of the settlement service."""
 
 from terminal_sdk.client.bill import Bill, CardReading, PresentCard
-from terminal_sdk.client.clock import Clock, SystemClock
 from terminal_sdk.client.enrolment import Credentials
 from terminal_sdk.client.retry import RetryPolicy
 from terminal_sdk.client.terminal import Terminal
 from terminal_sdk.client.transport import HttpTransport, NoAnswer, RawAnswer, Transport
+from terminal_sdk.clock import Clock, SystemClock
 
 __all__ = [
     "Bill",

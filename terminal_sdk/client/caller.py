@@ -11,10 +11,10 @@ from typing import TypeVar
 import msgspec
 
 from terminal_sdk import wire
-from terminal_sdk.client.clock import epoch_ms
 from terminal_sdk.client.retry import Tries
 from terminal_sdk.client.session import Sessions, WorkingSession, error_detail, is_refusal
 from terminal_sdk.client.transport import NoAnswer, RawAnswer, Transport
+from terminal_sdk.clock import epoch_ms
 from terminal_sdk.errors import RequestRefused, ServiceUnreachable
 from terminal_sdk.signing import (
     MAC_HEADER,

@@ -15,11 +15,11 @@ import msgspec
 
 from terminal_sdk import wire
 from terminal_sdk.client.bill import checked
-from terminal_sdk.client.clock import Clock
 from terminal_sdk.client.delivery import REVERSALS_PATH, SETTLEMENTS_PATH, Attempt, Delivery, Request, Silence, Verdict
 from terminal_sdk.client.retry import Patience
 from terminal_sdk.client.session import Sessions
 from terminal_sdk.client.transport import NoAnswer
+from terminal_sdk.clock import Clock
 from terminal_sdk.crypto import sm3
 from terminal_sdk.errors import AnswerInvalid, JournalError, KeyReused, SignInRefused
 from terminal_sdk.journal import Journal, JournalEntry, Outcome

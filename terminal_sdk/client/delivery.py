@@ -12,10 +12,10 @@ import msgspec
 
 from terminal_sdk import wire
 from terminal_sdk.client.caller import Caller
-from terminal_sdk.client.clock import Clock
 from terminal_sdk.client.retry import Patience, RetryPolicy, Tries
 from terminal_sdk.client.session import WorkingSession
 from terminal_sdk.client.transport import NoAnswer
+from terminal_sdk.clock import Clock
 from terminal_sdk.errors import AnswerInvalid, RequestRefused, ServiceUnreachable, SignInRefused, TerminalError
 from terminal_sdk.journal import Journal, JournalEntry, Operation
 

@@ -12,10 +12,10 @@ import msgspec
 
 from terminal_sdk import wire
 from terminal_sdk.client.bill import checked
-from terminal_sdk.client.clock import SystemClock
 from terminal_sdk.client.retry import Patience, RetryPolicy, Tries
 from terminal_sdk.client.session import plain_post
 from terminal_sdk.client.transport import NoAnswer, Transport
+from terminal_sdk.clock import SystemClock
 from terminal_sdk.crypto import Certificate, CryptoError, SigningRequest, Sm2PrivateKey
 from terminal_sdk.errors import AnswerInvalid, CredentialsInvalid, EnrolmentRefused, RequestRefused, ServiceUnreachable
 from terminal_sdk.journal import sync_folder

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from terminal_sdk.client.clock import Clock
 from terminal_sdk.client.transport import NoAnswer
+from terminal_sdk.clock import Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import TypeVar
 import msgspec
 
 from terminal_sdk import wire
-from terminal_sdk.client.clock import Clock, epoch_ms
 from terminal_sdk.client.transport import NoAnswer, Transport
+from terminal_sdk.clock import Clock, epoch_ms
 from terminal_sdk.crypto import Certificate, CryptoError, Sm2PrivateKey
 from terminal_sdk.errors import AnswerInvalid, RequestRefused, SignInRefused
 from terminal_sdk.signing import sign_in_message

@@ -9,12 +9,12 @@ import msgspec
 from terminal_sdk import wire
 from terminal_sdk.client import bill as bills
 from terminal_sdk.client.bill import PresentCard
-from terminal_sdk.client.clock import Clock
 from terminal_sdk.client.conclusion import Conclusions
 from terminal_sdk.client.delivery import SETTLEMENTS_PATH, Attempt, Delivery
 from terminal_sdk.client.retry import Patience
 from terminal_sdk.client.session import Sessions, WorkingSession
 from terminal_sdk.client.transport import NoAnswer
+from terminal_sdk.clock import Clock
 from terminal_sdk.errors import KeyReused, ServiceUnreachable
 from terminal_sdk.journal import Journal, JournalEntry
 from terminal_sdk.results import Result

@@ -20,7 +20,6 @@ from terminal_sdk import wire
 from terminal_sdk.client import bill as bills
 from terminal_sdk.client.bill import Bill, PresentCard
 from terminal_sdk.client.caller import Caller
-from terminal_sdk.client.clock import Clock, SystemClock
 from terminal_sdk.client.conclusion import Conclusions
 from terminal_sdk.client.delivery import Delivery
 from terminal_sdk.client.enrolment import Credentials, enrol
@@ -29,6 +28,7 @@ from terminal_sdk.client.retry import Patience, RetryPolicy
 from terminal_sdk.client.session import Sessions
 from terminal_sdk.client.settling import Settling
 from terminal_sdk.client.transport import HttpTransport, Transport
+from terminal_sdk.clock import Clock, SystemClock
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
 from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalError
 from terminal_sdk.journal import Journal, JournalEntry

@@ -15,10 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from settlement.banks.port import BankOutcome
+from settlement.childprocess import ChildError
 from settlement.stubs.bankhost.__main__ import bank_host
 from settlement.stubs.bankhost.client import AdminError, BankHostAdmin
 from settlement.stubs.bankhost.command import ZONE_MASTER_VARIABLE
-from settlement.stubs.bankhost.process import BankHostError, BankHostProcess
+from settlement.stubs.bankhost.process import BankHostProcess
 from settlement.stubs.bankhost.wire import AccountSpec, FaultSpec
 
 APPROVED, UNKNOWN = BankOutcome.APPROVED, BankOutcome.UNKNOWN
@@ -173,7 +174,7 @@ async def test_the_ready_line_is_json_and_the_only_output(tmp_path: Path) -> Non
 
 async def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     host = BankHostProcess(tmp_path, secrets.token_bytes(16), banks=["NOBANK"])
-    with pytest.raises(BankHostError, match="no such bank: NOBANK"):
+    with pytest.raises(ChildError, match="no such bank: NOBANK"):
         await host.start()
 
 

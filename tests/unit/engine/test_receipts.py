@@ -7,7 +7,9 @@ import datetime as dt
 from settlement.engine.receipts import WIDTH, columns, receipt_text, yuan
 from terminal_sdk.wire import BankPart, ReceiptLine, Split
 
-SPLIT = Split(total_fen=12_345, own_expense_fen=345, current_year_fen=10_000, carried_over_fen=2_000, bank_fen=345, cash_fen=0)
+SPLIT = Split(
+    total_fen=12_345, own_expense_fen=345, current_year_fen=10_000, carried_over_fen=2_000, bank_fen=345, cash_fen=0
+)
 
 
 def text(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""Time as the client needs it; a service's or a simulation's clock of the same shape fits."""
+"""Time as a dependency, for terminal and service alike; a simulation brings a clock of the same shape."""
 
 from __future__ import annotations
 

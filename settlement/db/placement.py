@@ -151,13 +151,14 @@ def _new_home(data_dir: Path, account: Account | None) -> Path:
     make_folder(SHARED_DIR, None, 0o755)
     home = SHARED_DIR / f"database-{secrets.token_hex(8)}"
     make_folder(home, None, 0o755)
+    (home / "origin").write_text(f"{data_dir}\n", encoding="utf-8")  # so that one can tell whose it is
     pointer = data_dir / POINTER
     draft = data_dir / f".{home.name}"
     draft.write_text(f"{home}\n", encoding="utf-8")
     try:
         os.link(draft, pointer)
     except FileExistsError:  # another process was first: its place counts
-        home.rmdir()
+        shutil.rmtree(home)
         return Path(pointer.read_text(encoding="utf-8").strip())
     finally:
         draft.unlink()

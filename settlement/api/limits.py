@@ -24,7 +24,7 @@ class Limits:
 
     body_bytes_max: int = 1_048_576
     in_flight_max: int = 512
-    in_flight_per_terminal_max: int = 32
+    in_flight_per_terminal_max: int = 128
     receiving_max: int = 1_024
     sign_in_max: int = 64
     body_timeout_s: float = 10.0
@@ -37,8 +37,8 @@ class Limits:
         return cls(
             body_bytes_max=settings.max_body_bytes,
             in_flight_max=most,
-            # one terminal alone never fills the service, and a small service still serves one terminal's burst
-            in_flight_per_terminal_max=max(1, min(32, most // 4)),
+            # one terminal alone never fills the service, though a kiosk server may well send many bills at once
+            in_flight_per_terminal_max=max(1, most // 4),
             receiving_max=2 * most,
             sign_in_max=max(1, min(64, most // 4)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from settlement.errors import ServiceError
 from settlement.terminals.model import BelongsElsewhere, UnknownInstitution
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey, verify_chain
-from tests.support.terminals import HOSPITAL, PHARMACY, TerminalWorld, enrol_request
+from tests.support.terminals import HOSPITAL, PHARMACY, START, TerminalWorld, enrol_request
 
 TILL = "TILL0001"
 KEY = Sm2PrivateKey.generate()
@@ -55,6 +56,24 @@ async def test_case_blanks_and_misread_letters_do_not_matter(world: TerminalWorl
 async def test_a_code_is_used_up(world: TerminalWorld) -> None:
     issued = await world.registry.register(TILL, HOSPITAL)
     await world.registry.enrol(enrol_request(TILL, issued.code, KEY))
+    assert await refusal(world, issued.code) == "ENROLMENT_REFUSED"
+
+
+async def test_a_code_replaced_while_it_is_being_used_is_refused(world: TerminalWorld) -> None:
+    issued = await world.registry.register(TILL, HOSPITAL)
+    certificate = world.authority.issue(TILL, KEY.public_key, START, START + dt.timedelta(days=1))
+    old = await world.pool.fetchval("select enrolment_code_digest from terminal where terminal_id = $1", TILL)
+    await world.registry.register(TILL, HOSPITAL)
+    enrolled = await world.pool.fetchval(
+        "select enrol_terminal($1, $2, $3, $4, $5, $6)",
+        TILL,
+        old,
+        certificate.der,
+        certificate.fingerprint,
+        certificate.not_after,
+        world.clock.now(),
+    )
+    assert enrolled is False
     assert await refusal(world, issued.code) == "ENROLMENT_REFUSED"
 
 

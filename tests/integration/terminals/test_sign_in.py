@@ -109,9 +109,10 @@ async def test_terminals_that_are_not_enrolled(world: TerminalWorld) -> None:
         assert await refusal(world, request) == "TERMINAL_UNKNOWN"
 
 
-async def test_an_expired_certificate(world: TerminalWorld) -> None:
+@pytest.mark.parametrize("seconds", [0, 1, 86_400])
+async def test_an_expired_certificate(world: TerminalWorld, seconds: int) -> None:
     till = await world.till()
-    world.clock.moment = till.certificate.not_after
+    world.clock.moment = till.certificate.not_after + dt.timedelta(seconds=seconds)
     assert await refusal(world, till.sign_in_request(challenge(world))) == "TERMINAL_CERTIFICATE_EXPIRED"
 
 

@@ -55,7 +55,9 @@ def test_a_closed_service_takes_nothing_new() -> None:
         pass
 
 
-@pytest.mark.parametrize(("most", "per_terminal", "sign_in"), [(1, 1, 1), (8, 2, 2), (512, 32, 64), (10_000, 32, 64)])
+@pytest.mark.parametrize(
+    ("most", "per_terminal", "sign_in"), [(1, 1, 1), (8, 2, 2), (512, 128, 64), (10_000, 2_500, 64)]
+)
 def test_limits_follow_from_the_settings(most: int, per_terminal: int, sign_in: int) -> None:
     limits = Limits.of(Settings(data_dir=Path("/x"), max_in_flight=most, max_body_bytes=2_048))
     assert (limits.in_flight_max, limits.in_flight_per_terminal_max, limits.sign_in_max) == (

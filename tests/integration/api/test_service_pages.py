@@ -39,6 +39,7 @@ async def test_metrics_count_requests_and_failures(api: Api, till: SignedIn) -> 
     labels = {"method": "POST", "route": "/v1/quotes"}
     ok = sample("settlement_http_requests_total", **labels, status="200")
     failed = sample("settlement_http_authentication_failures_total", code="MAC_INVALID")
+    in_flight = sample("settlement_http_in_flight")
     seconds = sample("settlement_http_request_seconds_count", **labels)
     await api.signed(till, "POST", "/v1/quotes", BODY)
     await api.signed(till, "POST", "/v1/quotes", BODY, mac="0" * 64)
@@ -46,7 +47,7 @@ async def test_metrics_count_requests_and_failures(api: Api, till: SignedIn) -> 
     assert sample("settlement_http_requests_total", **labels, status="200") == ok + 1
     assert sample("settlement_http_authentication_failures_total", code="MAC_INVALID") == failed + 1
     assert sample("settlement_http_request_seconds_count", **labels) == seconds + 2
-    assert sample("settlement_http_in_flight") == 0
+    assert sample("settlement_http_in_flight") == in_flight
     text = (await api.plain("GET", "/metrics")).body.decode()
     assert 'route="unmatched",status="404"' in text
     assert "/v1/nothing" not in text

@@ -13,6 +13,7 @@ from settlement.banks.port import BankAnswer, BankOrder, BankOutcome, BankPort, 
 from settlement.businessdate import business_date
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
+from settlement.db.batcher import OUTAGES
 from settlement.engine import metrics
 from settlement.engine.declines import decline_code
 from settlement.engine.moves import BANK
@@ -25,6 +26,7 @@ STATEMENT_AFTER = dt.timedelta(days=2)
 """Rule 4: at a bank that forgets refusals, *not found* counts only after the message lifetime and the statement."""
 REFUSED_RETRY = dt.timedelta(minutes=10)
 _BACKOFF_MAX_S = 30.0
+_CAPTURE_AGAIN_S = 1.0
 
 log = structlog.get_logger("settlement.engine")
 
@@ -148,14 +150,21 @@ class BankLegs:
         await self._ledger.record_return_answer(evidence, now)
 
     async def _capture(self, leg: BankLeg, answer: BankAnswer) -> None:
+        """Repeated until it commits (it cannot fail for business reasons), or until the till's deadline has passed."""
         evidence = self._evidence(leg, answer, "approved", "bank_approved", self._later(leg))
-        try:
-            action = await self._ledger.record_debit_answer(evidence, self._clock.now())
-        except Exception:
-            # The approval must not be lost with whatever keeps the capture from committing; recovery repeats it.
-            log.exception("capture_failed", settlement_id=str(leg.key.saga_id))
-            await self._ledger.note_approval(evidence, self._clock.now())
-            return
+        while True:
+            try:
+                action = await self._ledger.record_debit_answer(evidence, self._clock.now())
+                break
+            except OUTAGES:
+                if self._clock.now() >= leg.deadline_at:
+                    raise
+                await self._clock.sleep(_CAPTURE_AGAIN_S)
+            except Exception:
+                # The approval must not be lost with what keeps the capture from committing; recovery repeats it.
+                log.exception("capture_failed", settlement_id=str(leg.key.saga_id))
+                await self._ledger.note_approval(evidence, self._clock.now())
+                return
         if action == "late":
             metrics.LATE_APPROVALS.labels(leg.bank_code).inc()
             log.warning("late_approval", settlement_id=str(leg.key.saga_id), bank=leg.bank_code)

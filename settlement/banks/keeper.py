@@ -106,7 +106,7 @@ class LinkKeeper:
                 failures += 1
                 metrics.CONNECTS.labels(self._bank.code, "failed").inc()
                 log.warning("bank link down", bank=self._bank.code, attempt=failures, reason=str(error) or repr(error))
-                await self._nap(self._backoff_s(failures))
+                await self._back_off(failures)
                 continue
             metrics.CONNECTS.labels(self._bank.code, "ok").inc()
             started = self._clock.monotonic()
@@ -115,7 +115,7 @@ class LinkKeeper:
             short_lived = self._clock.monotonic() - started < _SHORT_LIFE_S
             failures = failures + 1 if short_lived else 0
             if failures:
-                await self._nap(self._backoff_s(failures))
+                await self._back_off(failures)
 
     async def _connect(self) -> Session:
         session = Session(
@@ -201,6 +201,10 @@ class LinkKeeper:
         if state is CircuitState.OPEN:
             log.warning("circuit open", bank=self._bank.code)
             self._wake.set()
+
+    async def _back_off(self, failures: int) -> None:
+        # Not a nap: what ends the failed session (its loss, the circuit) must not bring the next try nearer.
+        await asyncio.sleep(self._backoff_s(failures))
 
     def _backoff_s(self, failures: int) -> float:
         """Doubles with each failure up to a limit; between half and all of it, by chance."""

@@ -226,3 +226,21 @@ async def test_what_was_not_written_when_the_connection_went_is_refused() -> Non
     assert (queued.written, refusals, lost) == (False, ["given_up", "closed"], ["given_up"])
     server.close()
     await server.wait_closed()
+
+
+async def test_a_refused_sign_on_keeps_its_distance_to_the_next_try(make_world, wait_until) -> None:
+    world = await make_world()
+    await world.links.stop()
+    world.zone_master = secrets.token_bytes(16)
+    tried_before = len(await world.log(mti="0800"))
+    await world.connect(LinkTuning(backoff_first_s=600.0, backoff_most_s=600.0), wait_s=0.1)
+    await wait_until(lambda: _tries(world, tried_before + 1))
+    for _ in range(20):
+        await asyncio.sleep(0.02)  # room for tries that must not come
+    assert len([row for row in (await world.log(mti="0800"))[tried_before:] if row.direction == "received"]) == 1
+    await world.links.stop()
+    world.zone_master = secrets.token_bytes(16)
+
+
+async def _tries(world, count: int) -> bool:
+    return len(await world.log(mti="0800")) >= count

@@ -15,7 +15,7 @@ from settlement.cards.vault import Vault
 from settlement.clock import Clock
 from settlement.db.batcher import OUTAGES
 from settlement.engine import metrics
-from settlement.engine.declines import decline_code
+from settlement.engine.declines import decline_code, not_sent_code
 from settlement.engine.moves import BANK
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.records import BankEvidence, BankLeg
@@ -76,7 +76,7 @@ class BankLegs:
             case BankOutcome.DECLINED:
                 await self._record(leg, answer, "declined", "bank_declined", decline_code(answer.response_code))
             case BankOutcome.NOT_SENT:
-                await self._record(leg, answer, "declined", f"not_sent:{answer.detail}", "BANK_UNAVAILABLE")
+                await self._record(leg, answer, "declined", f"not_sent:{answer.detail}", not_sent_code(answer.detail))
             case _:
                 await self._in_doubt(leg, answer)
 

@@ -6,6 +6,7 @@ DECLINES: dict[str, str] = {
     "BANK_DECLINED": "The bank declined the debit.",
     "BANK_INSUFFICIENT_FUNDS": "The bank account does not hold enough.",
     "BANK_PIN_WRONG": "The bank PIN is wrong, or is needed for this amount.",
+    "BANK_PIN_UNREADABLE": "The PIN block is not for this card and session; enter the PIN again. Nothing was sent.",
     "BANK_PIN_BLOCKED": "The bank PIN is blocked; the patient must see the bank.",
     "BANK_LIMIT": "The bank account's limit is reached.",
     "BANK_CARD_INVALID": "The bank does not accept this card.",
@@ -27,6 +28,11 @@ _BY_RESPONSE_CODE = {
     "65": "BANK_LIMIT",
     "75": "BANK_PIN_BLOCKED",
 }
+
+
+def not_sent_code(detail: str) -> str:
+    """The stable code for a debit that never left this service, by the link's own word for why."""
+    return "BANK_PIN_UNREADABLE" if detail == "pin_block_invalid" else "BANK_UNAVAILABLE"
 
 
 def decline_code(response_code: str | None) -> str:

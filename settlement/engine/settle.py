@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 
@@ -80,9 +79,10 @@ class Settling:
         return self._offer(who, request, card)
 
     async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Accepted:
-        """Settle one bill, or find the settlement that this key already stands for."""
-        check_bill(request, self._context.today())
-        check_consent(request)
+        """Settle one bill, or find the settlement that this key already stands for.
+
+        A known key is recognised before the bill, the card, its counter or its proof is judged.
+        """
         digest = request_digest(request)
         known, card = await asyncio.gather(
             self._context.ledger.find_key(who.institution_id, request.idempotency_key),
@@ -93,6 +93,8 @@ class Settling:
             raise known
         if known is not None:
             return Accepted(judge_known(known, digest), None)
+        check_bill(request, self._context.today())
+        check_consent(request)
         if isinstance(card, BaseException):
             raise card
         agreement = self._agreement(who, request)
@@ -128,10 +130,16 @@ class Settling:
     async def _hold(
         self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext, agreement: Agreement
     ) -> Accepted:
+        # The balances were read before this bill's turn came; they may be outdated either way.
+        judged_at_its_turn = False
         for _ in range(self._context.limits.hold_attempts):
             split, notice = _split(request, card)
             if split.bank_fen > agreement.bank_fen:
-                raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card))
+                if judged_at_its_turn:
+                    raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card))
+                card = await self._context.cards.load(request.card.card_number)
+                judged_at_its_turn = True
+                continue
             send_before = self._context.send_before()
             order = self._hold_request(who, request, digest, card, agreement, split, notice)
             verdict = await self._context.ledger.hold(order)
@@ -142,7 +150,7 @@ class Settling:
             fresh = await self._after_refusal(request, card, verdict)
             if fresh is None:
                 return Accepted(verdict.key, None)
-            card = fresh
+            card, judged_at_its_turn = fresh, True
         raise ServiceError("PERSON_BUSY", retry_after_ms=500)
 
     async def _after_refusal(
@@ -231,7 +239,7 @@ class Settling:
         return HoldRequest(
             person_id=card.person_id,
             acceptance_date=today,
-            settlement_id=self._new_id(),
+            settlement_id=self._context.ids.uuid(),
             institution_id=who.institution_id,
             terminal_id=who.terminal_id,
             card_id=card.card_id,
@@ -262,9 +270,6 @@ class Settling:
             worker=self._context.worker,
             key_expires_at=self._context.key_expires_at(now),
         )
-
-    def _new_id(self) -> uuid.UUID:
-        return self._context.ids.uuid()
 
 
 def judge_known(known: KnownKey, digest: bytes) -> SagaKey:

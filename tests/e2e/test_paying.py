@@ -12,7 +12,7 @@ from settlement.stubs.bankhost.frame_log import mask_pan
 from terminal_sdk import Bill, Declined, FeeLine, NotYetKnown, Refused, Reversed, Settled, Terminal
 from terminal_sdk.card import CardImage, VirtualCard
 from terminal_sdk.wire import OnBankDecline, Remainder
-from tests.support.raw_terminal import SHANGHAI, line
+from tests.support.raw_terminal import SHANGHAI, line, raw_terminal
 from tests.support.service import RunningService, present
 
 
@@ -96,6 +96,15 @@ async def test_wrong_pin_is_the_banks_to_refuse(service: RunningService) -> None
         result = await pay(terminal, wrong, line(200_000))
     assert isinstance(result, Declined)
     assert (result.code, result.bank_code) == ("BANK_PIN_WRONG", "55")
+
+
+async def test_a_pin_block_of_another_session_is_told_apart_from_a_wrong_pin(service: RunningService) -> None:
+    image = await service.issue_card(bank_fen=10_000_000)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        request = till.settlement(image, VirtualCard(image), [line(200_000)], pin_block="5a" * 16)
+        answer = await till.call("POST", "/v1/settlements", request)
+    assert (answer.body["state"], answer.body["decline"]["code"]) == ("declined", "BANK_PIN_UNREADABLE")
+    assert await service.bank_books(image) == []
 
 
 async def test_legacy_card_is_insurance_only(service: RunningService) -> None:

@@ -81,13 +81,18 @@ def launch(place: Placement, deadline: float) -> Postmaster:
         time.sleep(_POLL_S * 5)
 
 
+def ask_to_end(place: Placement) -> int | None:
+    """Ask the server, if it runs, for a fast shutdown, without waiting for it; its process number."""
+    pid = running_pid(place)
+    if pid is not None:
+        os.kill(pid, signal.SIGINT)
+    return pid
+
+
 def shut_down(place: Placement, deadline: float) -> None:
     """Fast shutdown of the server, if it runs; returns when it has ended."""
-    pid = running_pid(place)
-    if pid is None:
-        return
-    os.kill(pid, signal.SIGINT)
-    while is_alive(pid):
+    pid = ask_to_end(place)
+    while pid is not None and is_alive(pid):
         if time.monotonic() > deadline:
             raise EmbeddedError(f"the database server (process {pid}) does not end; see {_log_file(place)}")
         time.sleep(_POLL_S)

@@ -18,7 +18,7 @@ from typing import Self
 from urllib.parse import quote
 
 from settlement.db.account import environment
-from settlement.db.cluster import SUPERUSER, launch, secret, shut_down, wait_for_running
+from settlement.db.cluster import SUPERUSER, ask_to_end, launch, secret, shut_down, wait_for_running
 from settlement.db.errors import EmbeddedError
 from settlement.db.placement import Placement, erase, find_placement, installed_binaries, known_home, open_private
 from settlement.db.postmaster import Postmaster
@@ -65,6 +65,8 @@ class EmbeddedPostgres:
                 return _ensure_database(place, server)
             except BaseException:
                 self._leave()
+                if not _in_use(place):
+                    ask_to_end(place)
                 raise
 
     def stop(self) -> None:

@@ -284,6 +284,14 @@ def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
     assert server.remove()  # whoever failed to start does not count as a user
 
 
+def test_a_start_that_fails_leaves_no_server_behind(data_dir: Path) -> None:
+    for password in find_placement(data_dir).home.glob("*.password"):
+        password.write_text("wrong\n")
+    with pytest.raises(EmbeddedError, match="password authentication failed"):
+        EmbeddedPostgres(data_dir).start()
+    wait_until(lambda: running(data_dir) is None)
+
+
 @pytest.mark.parametrize("name", ["with blanks, commas and 'quotes'", "数据", "long" * 40])
 def test_any_path_will_do(new_data_dir: Path, name: str) -> None:
     place = new_data_dir / name

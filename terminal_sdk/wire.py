@@ -37,6 +37,8 @@ CardNumber = Annotated[
 TerminalId = Annotated[str, Meta(pattern=r"^[A-Z0-9]{8}$(?!\n)", description="Eight characters, as in field 41.")]
 Hex = Annotated[str, Meta(pattern=r"^(?:[0-9a-f]{2})*$(?!\n)", max_length=4096)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$(?!\n)", description="SM3, lower-case hex.")]
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$(?!\n)"
+"""At least one character and no control characters: these texts are printed on receipts."""
 Category = Literal["A", "B", "C"]
 """Catalog class of a fee line: A = 甲, B = 乙, C = 丙 (own expense: never on insurance)."""
 VisitType = Literal["outpatient", "pharmacy"]
@@ -51,8 +53,8 @@ class FeeLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line of the bill. ``amount_fen`` is the line's whole amount; ``quantity`` is for print only."""
 
     line_no: Annotated[int, Meta(ge=1, le=100_000)]
-    item_code: Annotated[str, Meta(min_length=1, max_length=32)]
-    item_name: Annotated[str, Meta(min_length=1, max_length=100)]
+    item_code: Annotated[str, Meta(max_length=32, pattern=PRINTABLE)]
+    item_name: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)]
     category: Category
     amount_fen: Fen
     quantity: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,4})?$(?!\n)")] = "1"
@@ -203,7 +205,7 @@ class ReversalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Take a settlement back whole. Never refused for being early, late or repeated."""
 
     idempotency_key: IdempotencyKey
-    reason: Annotated[str, Meta(min_length=1, max_length=100)] = "till"
+    reason: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = "till"
 
 
 class ReversalByKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -211,7 +213,7 @@ class ReversalByKeyRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     idempotency_key: IdempotencyKey
     original_idempotency_key: IdempotencyKey
-    reason: Annotated[str, Meta(min_length=1, max_length=100)] = "till"
+    reason: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = "till"
 
 
 class Reversal(Struct, frozen=True, kw_only=True):

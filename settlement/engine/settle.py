@@ -93,10 +93,23 @@ class Settling:
             raise known
         if known is not None:
             return Accepted(judge_known(known, digest), None)
-        check_bill(request, self._context.today())
-        check_consent(request)
-        if isinstance(card, BaseException):
-            raise card
+        try:
+            check_bill(request, self._context.today())
+            check_consent(request)
+            if isinstance(card, BaseException):
+                raise card
+            return await self._settle_anew(who, request, digest, card)
+        except ServiceError:
+            # The same key may have been settled since it was looked up: card counter and balances then show this very
+            # bill, and refusing it for them would be wrong.
+            known = await self._context.ledger.find_key(who.institution_id, request.idempotency_key)
+            if known is None:
+                raise
+            return Accepted(judge_known(known, digest), None)
+
+    async def _settle_anew(
+        self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext
+    ) -> Accepted:
         agreement = self._agreement(who, request)
         self._background.check_room()
         check_usable(card, request.card, self._context.clock.now())

@@ -81,11 +81,15 @@ class Store:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        # A commit is on the disk before anybody hears of it; WAL makes that one fsync.
-        self.connection.execute("PRAGMA journal_mode = WAL")
-        self.connection.execute("PRAGMA synchronous = FULL")
-        self.connection.execute("PRAGMA foreign_keys = ON")
-        self.connection.executescript(resources.files(__package__).joinpath("schema.sql").read_text("utf-8"))
+        try:
+            # A commit is on the disk before anybody hears of it; WAL makes that one fsync.
+            self.connection.execute("PRAGMA journal_mode = WAL")
+            self.connection.execute("PRAGMA synchronous = FULL")
+            self.connection.execute("PRAGMA foreign_keys = ON")
+            self.connection.executescript(resources.files(__package__).joinpath("schema.sql").read_text("utf-8"))
+        except BaseException:
+            self.connection.close()
+            raise
 
     def close(self) -> None:
         """Close the database."""

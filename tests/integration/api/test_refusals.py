@@ -129,7 +129,7 @@ async def test_a_wrong_enrolment_code(api: Api) -> None:
         (changed(idempotency_key="short"), "idempotency_key"),
         (changed(idempotency_key="KEY-0001-0001\n"), "idempotency_key"),
         (changed(visit_no="MZ1\n"), "visit_no"),
-        (line(item_name="x\0y"), None),
+        (line(item_name="x\0y"), "lines[1].item_name"),
         (b"[]", None),
         (b"{}", "idempotency_key"),
         (b"null", None),

@@ -13,9 +13,11 @@ from pathlib import Path
 import asyncpg
 import structlog
 
+from settlement.banks.codes import Verb
 from settlement.banks.directory import Directory, default_directory, derive_zone_keys, load_directory
 from settlement.banks.port import BankPort
 from settlement.banks.router import BankLinks
+from settlement.banks.unmatched import LateAnswer
 from settlement.businessdate import business_date
 from settlement.cards.registry import CardRegistry
 from settlement.cards.vault import Vault
@@ -129,10 +131,16 @@ async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings
 async def open_service(base: Base, directory: Directory | None = None) -> AsyncIterator[Service]:
     """Bring up bank links, engine and recovery; drain them at the end."""
     directory = directory or bank_directory(base.settings)
-    links = BankLinks(directory, derive_zone_keys(zone_master_key(base.keys), directory), base.clock, base.ids)
-    await links.start()
+
+    def heard(late: LateAnswer) -> None:
+        if late.verb is Verb.DEBIT:
+            engine.hear(late.identity, late.answer)
+
+    zone_keys = derive_zone_keys(zone_master_key(base.keys), directory)
+    links = BankLinks(directory, zone_keys, base.clock, base.ids, on_late=heard)
     ledger = Ledger(base.pool, batch_max=base.settings.batch_max)
     engine = build_engine(base, ledger, directory, links)
+    await links.start()
     keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
     try:
         await engine.start()

@@ -80,6 +80,24 @@ class BankLegs:
             case _:
                 await self._in_doubt(leg, answer)
 
+    async def hear(self, identity: MessageIdentity, answer: BankAnswer) -> None:
+        """A debit's answer that came after its time-out: evidence like any other."""
+        if answer.outcome not in {BankOutcome.APPROVED, BankOutcome.DECLINED}:
+            return
+        leg = await self._ledger.find_debit(
+            bank=identity.bank,
+            terminal_id=identity.terminal_id,
+            transmitted=identity.transmitted,
+            trace=identity.trace,
+            reference=identity.reference,
+        )
+        if leg is None:
+            log.error("answer_to_nothing", bank=identity.bank, reference=identity.reference)
+        elif answer.outcome is BankOutcome.APPROVED:
+            await self._capture(leg, answer)
+        else:
+            await self._record(leg, answer, "declined", "bank_declined", decline_code(answer.response_code))
+
     async def act(self, leg: BankLeg, send_before: float) -> None:
         """Recovery's next step for a claimed leg, whatever state a crash, a time-out or an answer left it in."""
         if leg.leg != BANK:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import msgspec
 import structlog
 
+from settlement.banks.port import BankAnswer, MessageIdentity
 from settlement.db.batcher import OUTAGES
 from settlement.engine import metrics
 from settlement.engine.background import Background
@@ -73,6 +74,10 @@ class SettlementEngine:
     def under_way(self) -> int:
         """How many sagas this process is working on now."""
         return self._background.size
+
+    def hear(self, identity: MessageIdentity, answer: BankAnswer) -> None:
+        """Take note of a bank's answer to a debit that nobody waits for any more."""
+        self._background.start(self._context.bank_legs.hear(identity, answer), f"late {identity.reference}")
 
     async def quote(self, who: TerminalIdentity, request: QuoteRequest) -> Quote:
         """Who would pay what for this bill."""

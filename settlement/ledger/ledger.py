@@ -131,6 +131,13 @@ class Ledger:
         row = await self._pool.fetchrow(SQL["bank_leg"], key.person_id, key.acceptance_date, key.saga_id, leg)
         return None if row is None else _bank_leg(row)
 
+    async def find_debit(
+        self, *, bank: str, terminal_id: str, transmitted: str, trace: str, reference: str
+    ) -> BankLeg | None:
+        """The bank leg whose debit has this whole identity (fields 41, 7, 11, 37), or None."""
+        row = await self._pool.fetchrow(SQL["find_debit"], reference, bank, terminal_id, transmitted, trace)
+        return None if row is None else await self.bank_leg(SagaKey(*row.values()), "bank")
+
     async def in_doubt(self, now: dt.datetime) -> list[Row]:
         """Legs that are not final, by kind and bank: their number and the age of the oldest in seconds."""
         return list(await self._pool.fetch(SQL["in_doubt"], now))

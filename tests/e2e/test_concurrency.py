@@ -24,6 +24,19 @@ async def test_one_key_fifty_times_at_once_is_one_settlement(service: RunningSer
     assert await service.balances(image) == (0, 0)
 
 
+async def test_a_new_card_presence_under_a_known_key_gets_the_first_answer(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=300, bank_fen=9_000)
+    card = VirtualCard(image)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        request = till.settlement(image, card, [line(1_000)])
+        first = await till.call("POST", "/v1/settlements", request)
+        await till.sign_in()
+        names = {"key": request["idempotency_key"], "visit_no": request["visit_no"]}
+        again = await till.call("POST", "/v1/settlements", till.settlement(image, card, [line(1_000)], **names))
+    assert (first.status, again.raw) == (200, first.raw)
+    assert await service.live_debits(image) == [700]
+
+
 async def test_two_hundred_bills_on_one_account_take_exactly_what_is_there(service: RunningService) -> None:
     image = await service.issue_card(current_year_fen=1_000, bank=None)
     card = VirtualCard(image)

@@ -89,6 +89,17 @@ async def test_a_late_approval_after_the_deadline_is_reversed_not_captured(servi
     assert await service.balances(image) == (300, 0)
 
 
+async def test_a_late_approval_before_the_deadline_is_captured_without_inquiry(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=300, bank_fen=9_000, bank="SRCB")
+    await service.bank.add_fault(_fault(image, "delay_ms", delay_ms=3_000, when="after_commit"))
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        request = till.settlement(image, VirtualCard(image), [line(1_000)], deadline_ms=60_000)
+        answer = await till.call("POST", "/v1/settlements", request)
+        assert answer.status == 202
+        assert await _follow(till, answer, "settled", "reversed") == "settled"
+    assert await service.live_debits(image) == [700]
+
+
 async def test_the_till_reverses_what_is_in_doubt(service: RunningService) -> None:
     image = await service.issue_card(current_year_fen=300, bank_fen=9_000, bank="SRCB")
     await service.bank.add_fault(_fault(image, "drop_after_commit"))

@@ -86,6 +86,7 @@ async def test_bank_declines_and_everything_is_released(service: RunningService)
         again = await pay(terminal, image, line(1_000), visit_no="RELEASED-1", on_bank_decline="cash", card=card)
     assert isinstance(again, Settled)
     assert (again.split.current_year_fen, again.cash_fen) == (600, 400)
+    assert {part.payer for part in again.split.parts} == {"current_year", "cash"}
     assert await service.live_debits(image) == []
 
 
@@ -233,6 +234,17 @@ async def test_after_the_banks_cut_over_a_reversal_is_a_refund(service: RunningS
         assert isinstance(await terminal.status(settlement_id=paid.settlement_id), Reversed)
     kinds = [(item.kind, item.state) for item in await service.bank_books(image) if item.state != "declined"]
     assert kinds == [("debit", "refunded"), ("refund", "done")]
+
+
+async def test_a_reversal_by_key_finds_what_did_arrive(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=5_000)
+    async with service.terminal() as first, service.terminal() as second:
+        paid = await pay(first, image, line(100))
+        assert isinstance(paid, Settled)
+        undone = await second.reverse(idempotency_key=paid.idempotency_key)
+    assert isinstance(undone, Reversed)
+    assert undone.arrived
+    assert await service.balances(image) == (5_000, 0)
 
 
 async def test_a_reversal_before_its_original_keeps_it_out_for_ever(service: RunningService) -> None:

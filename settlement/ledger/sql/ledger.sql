@@ -103,6 +103,12 @@ join leg o on o.person_id = l.person_id and o.acceptance_date = l.acceptance_dat
 join card c on c.person_id = s.person_id and c.card_id = s.card_id
 where l.person_id = $1 and l.acceptance_date = $2 and l.saga_id = $3 and l.leg = $4;
 
+-- name: find_debit
+-- The leg of a debit by the whole identity of its message (rule 11): for an answer that came when nobody waited any more.
+select person_id, acceptance_date, saga_id
+from leg
+where reference = $1 and bank_code = $2 and terminal_id = $3 and transmitted = $4 and trace = $5 and leg = 'bank';
+
 -- name: in_doubt
 -- How many legs are not final, and the age of the oldest, in seconds.
 select l.leg, l.bank_code, count(*) as legs, extract(epoch from $1 - min(s.accepted_at))::bigint as oldest_s

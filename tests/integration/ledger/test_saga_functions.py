@@ -252,6 +252,21 @@ async def test_a_buried_key_refuses_the_original_that_comes_later(world: LedgerW
     assert await world.pool.fetchval("select count(*) from settlement") == 0
 
 
+async def test_a_key_that_has_arrived_is_not_buried(world: LedgerWorld) -> None:
+    request = await world.request(await world.person(1_000), [line(100)])
+    held = await world.ledger.hold(request)
+    buried = await world.ledger.bury_key(
+        institution_id=INSTITUTION,
+        original_key=request.idempotency_key,
+        own_key="own-key-2",
+        body_digest=secrets.token_bytes(32),
+        undo_id=uuid.uuid4(),
+        now=NOW,
+        expires_at=NOW + dt.timedelta(days=400),
+    )
+    assert buried == ("arrived", held.key.saga_id)
+
+
 async def test_a_credit_is_booked_once(world: LedgerWorld) -> None:
     person, credit_id = await world.person(), uuid.uuid4()
     assert await world.credit(person, "carried_over", 700, credit_id)

@@ -1,0 +1,34 @@
+"""Pages made from the code are as the code is; pages about dependencies name what the project depends on."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from settlement.cli.reference import commands_page, configuration_page
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def test_settings_and_commands_are_as_the_code_says() -> None:
+    assert (REFERENCE / "configuration.md").read_text(encoding="utf-8") == configuration_page()
+    assert (REFERENCE / "commands.md").read_text(encoding="utf-8") == commands_page()
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {re.match(r"[A-Za-z0-9_.-]+", each)[0] for each in wanted}  # type: ignore[index]
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)) == names
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not target.startswith(("http:", "https:")):
+                assert (page.parent / target).exists(), f"{page.relative_to(ROOT)}: {target}"

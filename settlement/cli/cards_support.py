@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -14,9 +13,7 @@ import click
 
 from settlement.banks.directory import SWITCH
 from settlement.cards.errors import RegistryError
-from settlement.cli.failures import told
-from settlement.config import Settings, load_settings
-from settlement.db.server import database_server
+from settlement.cli.operating import operate
 from settlement.errors import ServiceError
 from settlement.security import PersonalDataError
 from terminal_sdk.card.errors import CardImageInvalid
@@ -51,24 +48,8 @@ def yuan_parameter(value: str) -> int:
 
 
 def run(ctx: click.Context, action: Callable[[Base], Awaitable[T]]) -> T:
-    """Do one thing with the installation's registry; a refusal is one line for the operator (exit status 1).
-
-    The settings are those that the context carries (``obj=``), or else those of the environment.
-    """
-    with told():
-        settings = ctx.find_object(Settings) or load_settings(os.environ)
-        try:
-            with database_server(settings) as running:
-                return asyncio.run(_with_base(running, action))
-        except _REFUSALS as error:
-            raise click.ClickException(str(error)) from error
-
-
-async def _with_base(settings: Settings, action: Callable[[Base], Awaitable[T]]) -> T:
-    from settlement.bootstrap import open_base
-
-    async with open_base(settings) as base:
-        return await action(base)
+    """Do one thing with the installation's registry; see ``operate``."""
+    return operate(ctx, action, _REFUSALS)
 
 
 def check_bank(base: Base, bank: str | None) -> None:

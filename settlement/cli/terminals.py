@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 import msgspec
 
-from settlement.cli.failures import told
-from settlement.config import Settings, load_settings
-from settlement.db.server import database_server
+from settlement.cli.operating import operate
 from settlement.terminals.administration import CODE_TRIES, KINDS
 from settlement.terminals.model import AdministrationError, TerminalEntry, TerminalEvent
 
@@ -146,24 +142,8 @@ def resume(ctx: click.Context, which: str, as_json: bool) -> None:
 
 
 def run(ctx: click.Context, action: Callable[[Base], Awaitable[T]]) -> T:
-    """Do one thing with the installation's terminals; a refusal is one line for the operator (exit status 1).
-
-    The settings are those that the context carries (``obj=``), or else those of the environment.
-    """
-    with told():
-        settings = ctx.find_object(Settings) or load_settings(os.environ)
-        try:
-            with database_server(settings) as running:
-                return asyncio.run(_with_base(running, action))
-        except AdministrationError as error:
-            raise click.ClickException(str(error)) from error
-
-
-async def _with_base(settings: Settings, action: Callable[[Base], Awaitable[T]]) -> T:
-    from settlement.bootstrap import open_base
-
-    async with open_base(settings) as base:
-        return await action(base)
+    """Do one thing with the installation's terminals; see ``operate``."""
+    return operate(ctx, action, (AdministrationError,))
 
 
 def _tell(as_json: bool, value: object, words: str) -> None:

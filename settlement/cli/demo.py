@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import secrets
+import signal
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -201,11 +203,13 @@ def _summary(tally: Tally, proof: Proof, elapsed_s: float) -> str:
 
 
 async def _stay(partners: Partners) -> None:
-    click.echo(
-        f"staying: service {partners.service.base_url}/docs, bank hosts {' '.join(partners.admin_urls)}; Ctrl-C ends"
-    )
-    with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.Event().wait()
+    over = asyncio.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signal_number, over.set)
+    hosts = " ".join(partners.admin_urls)
+    click.echo(f"staying: service {partners.service.base_url}/docs, bank hosts {hosts}; Ctrl-C ends")
+    sys.stdout.flush()
+    await over.wait()
 
 
 def _yuan(amount_fen: int) -> str:

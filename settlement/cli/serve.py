@@ -66,6 +66,7 @@ async def _serve(settings: Settings, *, embedded: bool, ready_json: bool, watch_
     from settlement.api import create_app, create_runner
     from settlement.api.app import ADMISSION
     from settlement.bootstrap import open_base, open_service
+    from terminal_sdk.crypto import backend
 
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -83,7 +84,7 @@ async def _serve(settings: Settings, *, embedded: bool, ready_json: bool, watch_
             url = f"http://{settings.http_host}:{_port_of(runner)}"
             states = service.links.states()
             up = sum(1 for state in states.values() if state.ready)
-            log.info("serving", url=url, version=__version__, banks_up=up, banks=len(states))
+            log.info("serving", url=url, version=__version__, crypto=backend().name, banks_up=up, banks=len(states))
             if ready_json:
                 click.echo(json.dumps({"ready": True, "url": url, "pid": os.getpid()}))
                 sys.stdout.flush()
@@ -100,6 +101,8 @@ async def _serve(settings: Settings, *, embedded: bool, ready_json: bool, watch_
 
 
 def _banner(url: str, settings: Settings, *, embedded: bool, up: int, banks: int) -> None:
+    from terminal_sdk.crypto import backend
+
     database = f"embedded PostgreSQL under {settings.data_dir}" if embedded else "configured PostgreSQL"
     click.echo(
         f"settlement {__version__}\n"
@@ -107,6 +110,7 @@ def _banner(url: str, settings: Settings, *, embedded: bool, up: int, banks: int
         f"  health     {url}/healthz  {url}/readyz  {url}/metrics\n"
         f"  database   {database}\n"
         f"  banks      {up} of {banks} links up\n"
+        f"  crypto     {backend().name}\n"
         f"  stop       Ctrl-C or SIGTERM; drains for {settings.drain_s} s"
     )
     sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -22,6 +23,7 @@ SERVER_VARIABLE = "SETTLEMENT_TEST_DATABASE_URL"
 """An address of a server whose role may create databases; without it the tests start an embedded one."""
 
 _FOLDER_PREFIX = "settlement-test-"
+_DROP_TRIES = 100
 
 
 class TestDatabases:
@@ -51,13 +53,25 @@ class TestDatabases:
 
     async def drop(self, dsn: str) -> None:
         """Drop a database, whoever is still connected."""
-        await self._execute(f'DROP DATABASE IF EXISTS "{database_name(dsn)}" WITH (FORCE)')
+        await self._drop(database_name(dsn))
 
     async def close(self) -> None:
         """Drop the template."""
         if self._template is not None:
-            await self._execute(f'DROP DATABASE IF EXISTS "{self._template}" WITH (FORCE)')
+            await self._drop(self._template)
             self._template = None
+
+    async def _drop(self, name: str) -> None:
+        for patience in range(_DROP_TRIES, -1, -1):
+            try:
+                await self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            except (asyncpg.InsufficientPrivilegeError, asyncpg.ObjectInUseError):
+                # The server's own vacuum may be at work in it, which we may not end; it soon ends by itself.
+                if not patience:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def _create_from(self, template: str) -> str:
         self._made += 1

@@ -37,13 +37,15 @@ class Ledger:
         limits = {"batch_max": batch_max, "queue_max": queue_max, "lanes": lanes}
         self._holds: Batcher[HoldRequest, HoldVerdict] = Batcher(self._hold_batch, **limits)
         self._debits: Batcher[tuple[BankEvidence, dt.datetime], str] = Batcher(self._debit_batch, **limits)
+        self._reversals: Batcher[ReversalOrder, tuple[str, uuid.UUID]] = Batcher(self._reversal_batch, **limits)
         self._keys: Batcher[tuple[str, str], KnownKey | None] = Batcher(self._key_batch, **limits)
         self._statuses: Batcher[SagaKey, Row | None] = Batcher(self._status_batch, **limits)
 
     @property
     def depth(self) -> int:
         """How many calls wait for a batch, over all functions."""
-        return self._holds.depth + self._debits.depth + self._keys.depth + self._statuses.depth
+        batchers = (self._holds, self._debits, self._reversals, self._keys, self._statuses)
+        return sum(batcher.depth for batcher in batchers)
 
     async def hold(self, request: HoldRequest) -> HoldVerdict:
         """Rule 4: key, holds and the intent to debit, in one commit. Nothing changed unless the outcome is ``held``."""
@@ -76,9 +78,7 @@ class Ledger:
 
         Outcomes: ``opened`` | ``turned`` | ``known`` | ``key_reused`` | ``capture_first``.
         """
-        row = await self._pool.fetchrow(SQL["request_reversal"], msgspec.json.encode(order).decode())
-        assert row is not None  # noqa: S101 - the function returns exactly one row
-        return row["outcome"], row["saga_id"]
+        return await self._reversals.submit(order)
 
     async def bury_key(
         self,
@@ -159,6 +159,10 @@ class Ledger:
         latest = max(now for _, now in items)
         rows = await self._pool.fetch(SQL["record_debit_answers"], _numbered([each for each, _ in items]), latest)
         return [row["action"] for row in rows]
+
+    async def _reversal_batch(self, items: Sequence[ReversalOrder]) -> list[tuple[str, uuid.UUID]]:
+        rows = await self._pool.fetch(SQL["request_reversals"], _numbered(items))
+        return [(row["outcome"], row["saga_id"]) for row in rows]
 
     async def _key_batch(self, items: Sequence[tuple[str, str]]) -> list[KnownKey | None]:
         found: list[KnownKey | None] = [None] * len(items)

@@ -160,9 +160,19 @@ begin
     end if;
 end $$;
 
-create function request_reversal(p_item jsonb) returns table (outcome text, saga_id uuid) language sql as $$
-    select * from reverse_settlement(jsonb_populate_record(null::reversal_request, p_item));
-$$;
+create function request_reversals(p_items jsonb) returns table (ord int, outcome text, saga_id uuid) language plpgsql as $$
+-- reverse_settlement for a batch, in the order of the persons, whose locks are taken first and together.
+#variable_conflict use_column
+declare
+    items reversal_request[];
+    item  reversal_request;
+begin
+    items := array(select r from jsonb_populate_recordset(null::reversal_request, p_items) r order by r.person_id, r.ord);
+    perform lock_persons(array(select r.person_id from unnest(items) r));
+    foreach item in array items loop
+        return query select item.ord, v.outcome, v.saga_id from reverse_settlement(item) v;
+    end loop;
+end $$;
 
 create function record_return_answers(p_items jsonb, p_now timestamptz)
 returns table (ord int, action text) language plpgsql as $$

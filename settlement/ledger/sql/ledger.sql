@@ -23,9 +23,9 @@ select note_approvals($1::text::jsonb, $2);
 -- Turn open settlements back, for good.
 select person_id, acceptance_date, saga_id from decide_backward($1::text::jsonb, $2, $3);
 
--- name: request_reversal
--- Take one settlement back whole.
-select outcome, saga_id from request_reversal($1::text::jsonb);
+-- name: request_reversals
+-- Take settlements back whole; one outcome per item, in order.
+select outcome, saga_id from request_reversals($1::text::jsonb) order by ord;
 
 -- name: bury_key
 -- Remember a reversal whose original has not arrived.

@@ -67,7 +67,6 @@ class Settings:
         dt.time(0), LOCAL_TIME, "When the business day ends, local time in Shanghai; see settlement.businessdate."
     )
     batch_max: int = _setting(64, integer(1, 1_000), "Settlements gathered into one database call at most.")
-    batch_wait_ms: int = _setting(2, integer(0, 1_000), "How long the first of a batch waits for others.")
     claim_lease_ms: int = _setting(
         20_000, integer(100, 3_600_000), "How long a worker's claim on a leg holds before another may take it."
     )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from settlement.cards.vault import Vault
 from settlement.clock import Clock, SystemClock
 from settlement.config import Settings
 from settlement.db.migrate import migrate
-from settlement.db.pool import create_pool
+from settlement.db.pool import create_pool, durability_report
 from settlement.engine.bank_legs import BankLegs
 from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
@@ -139,7 +139,9 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     zone_keys = derive_zone_keys(zone_master_key(base.keys), directory)
     links = BankLinks(directory, zone_keys, base.clock, base.ids, on_late=heard)
     ledger = Ledger(base.pool, batch_max=base.settings.batch_max)
-    engine = build_engine(base, ledger, directory, links)
+    async with base.pool.acquire() as connection:
+        weak = await durability_report(connection)
+    engine = build_engine(base, ledger, directory, links, weak)
     await links.start()
     keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
     try:
@@ -151,8 +153,10 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
         await links.stop()
 
 
-def build_engine(base: Base, ledger: Ledger, directory: Directory, banks: BankPort) -> SettlementEngine:
-    """The engine over these partners."""
+def build_engine(
+    base: Base, ledger: Ledger, directory: Directory, banks: BankPort, standing_troubles: Sequence[str] = ()
+) -> SettlementEngine:
+    """The engine over these partners. ``standing_troubles``: what /readyz shows for as long as the process lives."""
     settings = base.settings
     vault = Vault(base.personal)
     return SettlementEngine(
@@ -182,7 +186,8 @@ def build_engine(base: Base, ledger: Ledger, directory: Directory, banks: BankPo
             worker=f"{socket.gethostname()}:{os.getpid()}",
             quote_key=base.keys.derive("quote"),
             legacy_master_key=base.cards.legacy_master_key,
-        )
+        ),
+        standing_troubles,
     )
 
 

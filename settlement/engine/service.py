@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import structlog
@@ -52,7 +52,8 @@ log = structlog.get_logger("settlement.engine")
 class SettlementEngine:
     """Settles, reverses, answers for the state of things, and recovers. One per process."""
 
-    def __init__(self, context: EngineContext) -> None:
+    def __init__(self, context: EngineContext, standing_troubles: Sequence[str] = ()) -> None:
+        self._standing_troubles = list(standing_troubles)
         self._context = context
         self._background = Background(context.limits.background_max)
         self._settling = Settling(context, self._background)
@@ -142,7 +143,7 @@ class SettlementEngine:
 
     def ready(self) -> list[str]:
         """Why this process should get no traffic now; empty when it may."""
-        return self.recovery.troubles()
+        return [*self._standing_troubles, *self.recovery.troubles()]
 
     async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
         deadline = self._context.clock.monotonic() + wait_s

@@ -102,6 +102,9 @@ create trigger hold_end_append_only before update or delete on hold_end for each
 create trigger transfer_append_only before update or delete on transfer for each row execute function refuse_change();
 create trigger account_credit_append_only before update or delete on account_credit
     for each row execute function refuse_change();
+create trigger account_credit_no_truncate before truncate on account_credit execute function refuse_change();
+create trigger insurance_accounts_stay before delete on insurance_accounts for each row execute function refuse_change();
+create trigger insurance_accounts_no_truncate before truncate on insurance_accounts execute function refuse_change();
 
 create function credit_account(
     p_person_id bigint, p_credit_id uuid, p_account text, p_amount_fen bigint,

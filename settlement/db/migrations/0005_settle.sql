@@ -304,6 +304,8 @@ begin
         insert into outbox_event
         select k.person_id, k.acceptance_date, k.saga_id, 'settlement.declined', p_now from unnest(backward_keys) k;
     end if;
+    insert into outbox_event
+    select v.person_id, v.acceptance_date, v.saga_id, 'settlement.undone', p_now from unnest(verdicts) v where v.action = 'undone';
     return query select v.ord, v.action from unnest(verdicts) v order by v.ord;
 end $$;
 

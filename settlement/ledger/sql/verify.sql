@@ -10,6 +10,23 @@ left join lateral (
 where v.posted <> coalesce(t.fen, 0)
 limit 50;
 
+-- name: transfers_have_accounts
+-- Every transfer belongs to a person whose accounts stand.
+select 'transfer of saga ' || x.saga_id || ': person ' || x.person_id || ' has no accounts' as finding
+from transfer x
+where not exists (select from insurance_accounts a where a.person_id = x.person_id)
+limit 50;
+
+-- name: credits
+-- Every credit was posted once, and every posting from a fund is a credit.
+select 'credit ' || coalesce(c.credit_id, x.saga_id) || ': booked ' || coalesce(c.amount_fen, 0) || ', posted '
+       || coalesce(x.amount_fen, 0) as finding
+from account_credit c
+full join (select * from transfer where debit_account like 'fund/%') x
+       on x.person_id = c.person_id and x.saga_id = c.credit_id and x.part = c.account
+where c.amount_fen is distinct from x.amount_fen
+limit 50;
+
 -- name: held_balances
 -- A person's held balance equals the holds that have not ended.
 select 'person ' || a.person_id || ' ' || v.account || ': held ' || v.held || ', open holds say ' || coalesce(h.fen, 0) as finding

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from settlement.stubs.bankhost.wire import FaultSpec, Match
@@ -156,7 +157,7 @@ async def test_service_killed_between_hold_and_answer(own_service: RunningServic
             while not any(fault.played for fault in await service.bank.faults()):
                 await asyncio.sleep(0.02)
         await service.process.kill()
-        with pytest.raises(Exception, match=r".*"):
+        with pytest.raises(aiohttp.ClientError):
             await call
     await service.bank.clear_faults()
     await service.process.start()
@@ -187,3 +188,47 @@ async def test_bank_host_killed_in_the_middle_keeps_one_debit(own_service: Runni
         await service.host.start()
         assert await _follow(till, answer, "settled", "reversed") == "settled"
     assert await service.live_debits(image) == [700]
+
+
+async def test_a_void_whose_answer_is_lost_gives_back_once(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=300, bank_fen=9_000)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        paid = await till.call("POST", "/v1/settlements", till.settlement(image, VirtualCard(image), [line(1_000)]))
+        lost = Match(mti="0200", processing_code="200000", pan=image.pan)
+        await service.bank.add_fault(FaultSpec(action="drop_after_commit", bank="ICBC", match=lost))
+        path = f"/v1/settlements/{paid.body['settlement_id']}/reversal"
+        taken = await till.call("POST", path, {"idempotency_key": f"undo-{till.terminal_id}"})
+        assert (taken.status, taken.body["state"]) == (202, "reversing")
+        assert await _follow(till, paid, "reversed") == "reversed"
+    books = [(item.kind, item.state, item.moved_fen) for item in await service.bank_books(image)]
+    assert [each[:2] for each in books] == [("debit", "voided"), ("void", "done")]
+    assert await service.balances(image) == (300, 0)
+
+
+async def test_service_killed_while_the_bank_is_being_told_of_a_reversal(own_service: RunningService) -> None:
+    service = own_service
+    image = await service.issue_card(current_year_fen=300, bank_fen=9_000)
+    credentials = await service.enrolled()
+    async with raw_terminal(service.base_url, credentials) as till:
+        paid = await till.call("POST", "/v1/settlements", till.settlement(image, VirtualCard(image), [line(1_000)]))
+        slow = Match(mti="0200", processing_code="200000", pan=image.pan)
+        await service.bank.add_fault(
+            FaultSpec(action="delay_ms", bank="ICBC", match=slow, delay_ms=60_000, when="after_commit")
+        )
+        path = f"/v1/settlements/{paid.body['settlement_id']}/reversal"
+        call = asyncio.create_task(till.call("POST", path, {"idempotency_key": f"undo-{till.terminal_id}"}))
+        async with asyncio.timeout(20):
+            while not any(fault.played for fault in await service.bank.faults()):
+                await asyncio.sleep(0.02)
+        await service.process.kill()
+        with pytest.raises(aiohttp.ClientError):
+            await call
+    await service.bank.clear_faults()
+    await service.process.start()
+    async with raw_terminal(service.base_url, credentials) as till:
+        assert await _follow(till, paid, "reversed") == "reversed"
+    assert [(item.kind, item.state) for item in await service.bank_books(image)] == [
+        ("debit", "voided"),
+        ("void", "done"),
+    ]
+    assert await service.balances(image) == (300, 0)

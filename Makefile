@@ -5,7 +5,8 @@
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 COMPILE = .uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE) pyproject.toml requirements/build.in
+	--no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE)
+PROJECT = --no-emit-package settlement-terminal-sdk pyproject.toml requirements/build.in
 export PYTHON
 
 .PHONY: help
@@ -52,8 +53,11 @@ ci: ## what the build server runs
 .PHONY: lock
 lock: ## resolve requirements/*.txt anew from pyproject.toml; UPGRADE=--upgrade takes newer releases
 	@test -x .uv/bin/uv || { $(or $(PYTHON),python3) -m venv .uv && .uv/bin/python -m pip install --quiet uv; }
-	$(COMPILE) --output-file requirements/runtime.txt
-	$(COMPILE) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) --output-file requirements/runtime.txt $(PROJECT)
+	$(COMPILE) --extra dev --extra loadtest --constraint requirements/runtime.txt --output-file requirements/dev.txt $(PROJECT)
+	$(COMPILE) --output-file requirements/pcsc-build.txt requirements/pcsc-build.in
+	$(COMPILE) --constraint requirements/pcsc-build.txt --output-file requirements/pcsc.txt requirements/pcsc.in
+	cd tests/interop && npm install --package-lock-only
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; data stay

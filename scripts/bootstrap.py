@@ -30,6 +30,13 @@ LOCKS = {
     "dev": ROOT / "requirements" / "dev.txt",
 }
 """Which packages to install; ``dev`` holds all of ``runtime``, at the same versions."""
+PCSC_LOCK = ROOT / "requirements" / "pcsc.txt"
+PCSC_BUILD_LOCK = ROOT / "requirements" / "pcsc-build.txt"
+"""Built from source, so only where a compiler and the headers of the PC/SC library are."""
+NODE_PACKAGES = ROOT / "tests" / "interop"
+"""Independent implementations for the tests; only where npm is."""
+PROJECTS = (ROOT, ROOT / "terminal_sdk")
+"""The two packages of this repository, in the order that suits older environments, where the first held both."""
 
 
 class BootstrapError(Exception):
@@ -67,7 +74,10 @@ def one_at_a_time() -> Iterator[None]:
 
 def prepare(which: str) -> None:
     """Bring ``.venv`` to what the lock and pyproject.toml say; quick when it is there already."""
-    wanted = {"environment": str(VENV), which: digest(LOCKS[which]), "project": digest(ROOT / "pyproject.toml")}
+    wanted = {"environment": str(VENV), which: digest(LOCKS[which])}
+    wanted |= {f"project {project.name}": digest(project / "pyproject.toml") for project in PROJECTS}
+    if which == "dev":
+        wanted |= optional_parts()
     installed = read_stamp() if usable() else {}
     if wanted.items() <= installed.items():
         return
@@ -81,12 +91,49 @@ def prepare(which: str) -> None:
         say(f"installing {count} packages of requirements/{LOCKS[which].name}")
         pip("--require-hashes", "--only-binary", ":all:", "--requirement", str(LOCKS[which]))
     # hatchling came with the lock: no network, no build environment of its own
-    pip("--no-index", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+    for project in PROJECTS:
+        pip("--no-index", "--no-deps", "--no-build-isolation", "--editable", str(project))
     if which == "dev":
         wanted["runtime"] = digest(LOCKS["runtime"])
+        install_optional_parts(wanted, installed)
     write_stamp({**installed, **wanted})
     UNFINISHED.unlink()
     say("ready")
+
+
+def optional_parts() -> dict[str, str]:
+    """What this machine can have beyond the lock: a key for the stamp each, empty where it cannot."""
+    pcsc = shutil.which("cc") and Path("/usr/include/PCSC/winscard.h").exists()
+    node = shutil.which("npm") and shutil.which("node")
+    return {
+        "pcsc": digest(PCSC_LOCK) if pcsc else "",
+        "node": digest(NODE_PACKAGES / "package-lock.json") if node else "",
+    }
+
+
+def install_optional_parts(wanted: dict[str, str], installed: dict[str, str]) -> None:
+    """Install the optional parts that changed, and say which ones are left out and how to have them."""
+    as_root = "" if os.geteuid() == 0 else "sudo "
+    if not wanted["pcsc"]:
+        say(f"left out: PC/SC readers ({as_root}apt-get install gcc libpcsclite-dev)")
+    elif wanted["pcsc"] != installed.get("pcsc"):
+        say("building the PC/SC binding")
+        pip("--require-hashes", "--only-binary", ":all:", "--requirement", str(PCSC_BUILD_LOCK))
+        # --no-build-isolation: what builds it came with the line before, checked by hash
+        pip("--require-hashes", "--no-build-isolation", "--requirement", str(PCSC_LOCK))
+    if not wanted["node"]:
+        say(f"left out: Node.js packages that the interoperability tests use ({as_root}apt-get install nodejs npm)")
+    elif wanted["node"] != installed.get("node"):
+        say("installing the Node.js packages of the interoperability tests")
+        npm_ci()
+
+
+def npm_ci() -> None:
+    """Install the locked Node.js packages; nothing of theirs is run."""
+    command = ["npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=NODE_PACKAGES, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise BootstrapError("npm could not install the packages. Is the package registry reachable from here?")
 
 
 def usable() -> bool:

@@ -142,7 +142,7 @@ def test_their_ciphertext_is_opened_here(node: Node, secret: bytes) -> None:
 
 
 def test_the_all_zero_mask_is_where_they_differ(node: Node) -> None:
-    """GB/T 32918.4 (A5, B4) forbids a mask of zeros, under which the secret travels in clear. sm-crypto skips that step.
+    """GB/T 32918.4 (A5, B4) forbids a mask of zeros, under which the secret travels in clear; sm-crypto does not check.
 
     By chance it happens to one byte in 256 cases, to 64 bytes never.
     """

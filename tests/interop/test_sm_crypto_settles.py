@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import pytest
 
 from settlement.cards.issuing import made_up_card_number, made_up_pan
-from settlement.stubs.bankhost.wire import AccountSpec
 from terminal_sdk import Refused, Settled, SignInRefused, wire
 from terminal_sdk.card import CardImage, VirtualCard
 from terminal_sdk.crypto import Certificate, CertificateAuthority, SigningRequest
 from terminal_sdk.pin import encode_pin_block
 from tests.interop.node import Node, NodeKey
-from tests.interop.tills import PIN, enrolled, pay, till
+from tests.interop.tills import enrolled, pay, register_card, till
 from tests.support.service import RunningService, present
 
 NOW = dt.datetime(2026, 11, 24, 3, 0, 0, 123_000, tzinfo=dt.UTC)
@@ -110,23 +109,11 @@ async def issue_card(service: RunningService, node: Node, *, signs_with: NodeKey
 
     ``signs_with``: another key than the one in its certificate, for a forgery.
     """
-    key, number, pan, person = NodeKey(node), made_up_card_number(), made_up_pan(), service.person()
-    cards, now = service.base.cards, dt.datetime.now(dt.UTC)
+    key, number, pan, now = NodeKey(node), made_up_card_number(), made_up_pan(), dt.datetime.now(dt.UTC)
     certificate = service.base.authorities.card.issue(
-        number, key.public_key, now - dt.timedelta(days=1), now + dt.timedelta(days=3650)
+        number, key.public_key, now - dt.timedelta(days=1), now + dt.timedelta(days=3_650)
     )
-    await cards.register_third_generation(
-        await cards.register_person(person.name, person.id_number),
-        card_number=number,
-        certificate=certificate,
-        issued_on=cards.today(),
-        expires_on=cards.today() + dt.timedelta(days=3600),
-        bank_code="ICBC",
-        pan=pan,
-    )
-    await cards.activate_financial(number)
-    await cards.credit(number, "current_year", 600, service.base.ids.uuid(), "test")
-    await service.bank.put_accounts([AccountSpec(bank="ICBC", pan=pan, balance_fen=10_000, pin=PIN)])
+    await register_card(service, number, certificate, pan)
     return JavaScriptCard(node, signs_with or key, number, certificate, pan)
 
 

@@ -8,6 +8,7 @@ import secrets
 import aiohttp
 import msgspec
 
+from settlement.stubs.bankhost.wire import AccountSpec
 from terminal_sdk import Bill, Credentials, Terminal, wire
 from terminal_sdk.client.bill import PresentCard
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
@@ -62,3 +63,20 @@ async def pay(terminal: Terminal, card: PresentCard, amount_fen: int) -> Result:
         visit_no=f"V{secrets.token_hex(6)}", visit_type="pharmacy", service_date=today, lines=[line(amount_fen)]
     )
     return await terminal.settle(card=card, bank_ceiling_fen=amount_fen, pin=PIN, **bill)
+
+
+async def register_card(service: RunningService, card_number: str, certificate: Certificate, pan: str) -> None:
+    """Register and activate a card with 6 yuan of insurance and 100 yuan at the bank (ICBC)."""
+    cards, person = service.base.cards, service.person()
+    await cards.register_third_generation(
+        await cards.register_person(person.name, person.id_number),
+        card_number=card_number,
+        certificate=certificate,
+        issued_on=cards.today(),
+        expires_on=cards.today() + dt.timedelta(days=3_600),
+        bank_code="ICBC",
+        pan=pan,
+    )
+    await cards.activate_financial(card_number)
+    await cards.credit(card_number, "current_year", 600, service.base.ids.uuid(), "test")
+    await service.bank.put_accounts([AccountSpec(bank="ICBC", pan=pan, balance_fen=10_000, pin=PIN)])

@@ -23,6 +23,7 @@ from terminal_sdk.crypto import (
     sm4_gcm_decrypt,
     sm4_gcm_encrypt,
 )
+from tests.interop.link_keys import derived, opened
 from tests.interop.node import Node, NodeError, NodeKey
 
 KEY = Sm2PrivateKey.from_bytes(bytes.fromhex("3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8"))
@@ -225,21 +226,8 @@ def test_derived_keys(node: Node, master_key: bytes, diversifier: bytes, purpose
 
 def test_the_keys_of_a_bank_link(node: Node) -> None:
     """Whoever has only the zone master key and docs/reference/bank-link.md arrives at the same keys."""
-    zone_key, keys, nonce = bytes(range(16)), WorkingKeys(3, b"m" * 16, b"p" * 16), b"n" * 12
-
-    def derived(purpose: str) -> str:
-        key: str = node.call("sm4.diversify", masterKey=zone_key.hex(), diversifier=b"ICBC".hex(), purpose=purpose)
-        return key
-
-    assert derived("bank-network-mac") == network_mac_key(zone_key, "ICBC").hex()
-    sealed = seal(keys, zone_key=zone_key, bank="ICBC", exchange="7-11-37", nonce=nonce)
-    context = f"ICBC\n{3:016d}\n7-11-37".encode("ascii").hex()
-    opened = node.call(
-        "sm4.gcm",
-        key=derived("bank-key-seal"),
-        nonce=sealed[:24],
-        data=sealed[24:].lower(),
-        additional=context,
-        open=True,
-    )
-    assert opened == (keys.mac + keys.pin).hex()
+    zone_key, keys = bytes(range(16)), WorkingKeys(3, b"m" * 16, b"p" * 16)
+    assert derived(node, zone_key, "ICBC", "bank-network-mac") == network_mac_key(zone_key, "ICBC").hex()
+    answer = {"7": "1124040000", "11": "000001", "37": "000000000001", "53": keys.label}
+    sealed = seal(keys, zone_key=zone_key, bank="ICBC", exchange="1124040000000001000000000001", nonce=b"n" * 12)
+    assert opened(node, zone_key, "ICBC", answer | {"48": sealed}) == keys.mac + keys.pin

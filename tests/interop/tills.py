@@ -56,13 +56,13 @@ def till(service: RunningService, credentials: Credentials) -> Terminal:
     return Terminal(service.base_url, credentials.terminal_id, credentials.key, credentials.certificate, journal)
 
 
-async def pay(terminal: Terminal, card: PresentCard, amount_fen: int) -> Result:
+async def pay(terminal: Terminal, card: PresentCard, amount_fen: int, *, deadline_ms: int = 150_000) -> Result:
     """Pay a bill of one line, the bank up to all of it."""
     today = dt.datetime.now(dt.UTC).astimezone(SHANGHAI).date()
     bill = Bill(
         visit_no=f"V{secrets.token_hex(6)}", visit_type="pharmacy", service_date=today, lines=[line(amount_fen)]
     )
-    return await terminal.settle(card=card, bank_ceiling_fen=amount_fen, pin=PIN, **bill)
+    return await terminal.settle(card=card, bank_ceiling_fen=amount_fen, pin=PIN, deadline_ms=deadline_ms, **bill)
 
 
 async def register_card(service: RunningService, card_number: str, certificate: Certificate, pan: str) -> None:

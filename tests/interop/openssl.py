@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import subprocess
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from terminal_sdk.crypto import Certificate, RevocationList, Sm2PrivateKey, der, private_key_from_pem
+from terminal_sdk.crypto import Certificate, RevocationList, Sm2PrivateKey, Sm2PublicKey, der, private_key_from_pem
 from tests.interop.node import not_here
 
 IDENTITY = "distid:1234567812345678"
 """The default identity (GM/T 0009), which the command must be told; otherwise it takes an empty one."""
 LEAF = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature,nonRepudiation,keyEncipherment\n"
 SUBORDINATE = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n"
+_PUBLIC_KEY_INFO = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d034200")
+"""What stands before the 65 bytes of an SM2 key in a SubjectPublicKeyInfo."""
 _IDENTIFIERS = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
 
 
@@ -31,6 +35,51 @@ def check_request(path: Path) -> None:
     done = _run(("req", "-in", path, "-noout", "-verify", "-vfyopt", IDENTITY), b"")
     if b"verify OK" not in done.stdout + done.stderr:  # 3.0 ends with success all the same
         raise OpensslRefused(done.stderr.decode())
+
+
+def check_signature(folder: Path, key: Sm2PublicKey, signed: bytes, signature: bytes) -> None:
+    """Have the command verify a bare signature (DER): its ``verify`` cannot be told a list's identity.
+
+    Raises ``OpensslRefused``.
+    """
+    key_file, signature_file = folder / "checked.pub", folder / "checked.sig"
+    key_file.write_bytes(_PUBLIC_KEY_INFO + key.to_bytes())
+    signature_file.write_bytes(signature)
+    chosen = ("-sm3", "-sigopt", IDENTITY, "-keyform", "DER", "-verify", key_file)
+    openssl("dgst", *chosen, "-signature", signature_file, given=signed)
+
+
+def verify(folder: Path, leaf: Certificate, issuer: Certificate, *, at: dt.datetime) -> None:
+    """Have the command verify a certificate right under its issuer, which is trusted. Raises ``OpensslRefused``."""
+    leaf_file, issuer_file = write(folder / "v-leaf.pem", leaf.pem()), write(folder / "v-issuer.pem", issuer.pem())
+    moment = ("-attime", str(int(at.timestamp())))
+    trusted = ("-vfyopt", IDENTITY, "-partial_chain", "-trusted", issuer_file)
+    assert said("verify", *moment, *trusted, leaf_file) == f"{leaf_file}: OK\n"
+
+
+def described(certificate: Certificate, folder: Path) -> dict[str, str]:
+    """Names, serial number, times and extensions of a certificate as the command shows them."""
+    path = write(folder / "described.pem", certificate.pem())
+    options = ("-noout", "-serial", "-startdate", "-enddate", "-dateopt", "iso_8601", "-subject", "-issuer")
+    lines = said("x509", "-in", path, *options, "-nameopt", "utf8", "-ext", "basicConstraints,keyUsage").splitlines()
+    shown = dict(line.split("=", 1) for line in lines if "=" in line)
+    for heading, value in pairwise(lines):
+        if heading.startswith("X509v3"):
+            shown[heading.removeprefix("X509v3 ").strip()] = value.strip()
+    return shown
+
+
+def write(path: Path, text: str) -> Path:
+    """The file with this text."""
+    path.write_text(text, "utf-8")
+    return path
+
+
+def altered(data: bytes, old: bytes, new: bytes) -> bytes:
+    """The same bytes with one piece in another shape of the same length; the signature is left as it was."""
+    assert old in data
+    assert len(old) == len(new)
+    return data.replace(old, new)
 
 
 def _run(arguments: Sequence[str | Path], given: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -137,8 +137,9 @@ class JavaScriptBankLink:
     async def _exchange(self, fields: dict[str, str], mac_key: str) -> dict[str, str]:
         built = self._node.call("iso.build", fields=fields, macKey=mac_key)
         self._writer.write(bytes.fromhex(built))
-        length = await self._reader.readexactly(2)
-        answered = (length + await self._reader.readexactly(int.from_bytes(length, "big"))).hex()
+        async with asyncio.timeout(10):
+            length = await self._reader.readexactly(2)
+            answered = (length + await self._reader.readexactly(int.from_bytes(length, "big"))).hex()
         answer: dict[str, str] = self._node.call("iso.decode", frame=answered)
         answers_key = mac_key if fields["0"] == "0800" else self.mac_key
         assert self._node.call("iso.macIsValid", frame=answered, macKey=answers_key)

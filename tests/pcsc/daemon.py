@@ -172,6 +172,15 @@ def seen(reader: str, *, present: bool) -> bool:
         context.close()
 
 
+def run_opensc(*arguments: str) -> str:
+    """What ``opensc-tool``, which knows nothing of us, prints."""
+    if not shutil.which("opensc-tool"):
+        not_here("a foreign program is needed: apt-get install opensc")
+    done = subprocess.run(["opensc-tool", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _reader(name: str, port: int, library: Path) -> str:
     return f'FRIENDLYNAME "{name}"\nDEVICENAME /dev/null:0x{port:04X}\nLIBPATH {library}\nCHANNELID 0x{port:04X}\n'
 

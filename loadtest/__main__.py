@@ -135,12 +135,13 @@ def main(users_file: Path | None, report: Path, error_share_max: float, **chosen
     """Let patients come to many tills at once, and prove afterwards that every fen is where it belongs.
 
     Starts a stand of its own (database, bank hosts, service), enrols tills, admits patients with virtual cards, plans
-    all arrivals from the seed and signs the cards' proofs beforehand. Then Locust users, each a clerk at a till with the
-    real terminal kit, serve the arrivals at their planned moments over HTTP, however slow the service is. When nothing
-    is open any more, the books are verified against those of the banks and against what the tills saw.
+    all arrivals from the seed and signs the cards' proofs beforehand. Then Locust users, each a clerk at a till with
+    the real terminal kit, serve the arrivals at their planned moments over HTTP, however slow the service is. When
+    nothing is open any more, the books are verified against those of the banks and against what the tills saw.
 
     Exit status 0: passed; 2: books, invariants, tills or the share of errors are not as they must be; 1: could not run.
     """
+    import aiohttp
     import uvloop
     from rich.console import Console
 
@@ -148,6 +149,8 @@ def main(users_file: Path | None, report: Path, error_share_max: float, **chosen
     from loadtest.stand import StandError
     from loadtest.verdict import summary
     from settlement.logging import configure_logging
+    from settlement.stubs.bankhost.client import AdminError
+    from terminal_sdk import TerminalError
 
     configure_logging("console", "error")
     options = _options(users_file, chosen)
@@ -157,8 +160,10 @@ def main(users_file: Path | None, report: Path, error_share_max: float, **chosen
     with told(), tempfile.TemporaryDirectory(prefix="settlement-loadtest-") as folder:
         try:
             found = uvloop.run(_run(options, Path(folder), console))
-        except StandError as error:
+        except (StandError, TerminalError) as error:
             raise click.ClickException(str(error)) from error
+        except (aiohttp.ClientError, AdminError) as error:
+            raise click.ClickException(f"a bank host does not answer: {error}") from error
     figures = summary(found, options, error_share_max)
     paths = write_files(report, figures, found.crowd.html)
     tables(figures, console)

@@ -71,7 +71,7 @@ class Crowd:
         self._host = host
         self._hold_s = hold_s
         self._give_up_ms = give_up_ms
-        self._thread = threading.Thread(target=self._run, name="locust")
+        self._thread = threading.Thread(target=self._run, name="locust", daemon=True)
         self._report: CrowdReport | None = None
         self._failure: BaseException | None = None
 

@@ -50,9 +50,11 @@ def in_greenlets(loop: asyncio.AbstractEventLoop, gate: Gate, seen: list[object]
 
 async def test_calls_run_side_by_side_and_errors_come_through() -> None:
     seen: list[object] = []
-    thread = threading.Thread(target=in_greenlets, args=(asyncio.get_running_loop(), Gate(5), seen))
+    # A daemon and a bounded wait: where nobody is woken, the test fails instead of never ending.
+    arguments = (asyncio.get_running_loop(), Gate(5), seen)
+    thread = threading.Thread(target=in_greenlets, args=arguments, daemon=True)
     thread.start()
-    await asyncio.to_thread(thread.join)
+    await asyncio.to_thread(thread.join, 30)
     assert seen[:5] == list(range(5))
     assert isinstance(seen[5], LookupError)
 

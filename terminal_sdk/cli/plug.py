@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -101,15 +103,24 @@ def plug(
         trace=(lambda line: click.echo(line, err=True)) if trace else None,
         reveal=reveal,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: plugged.stop())
     click.echo(f"card  {card_file}, {interface}")
     click.echo(f"slot  {host}:{port}; Ctrl-C takes the card out")
     try:
-        plugged.serve()
+        with _signals_call(plugged.stop):
+            plugged.serve()
     except ReaderError as error:
         click.echo(f"Error: {error}", err=True)
         context.exit(EXIT_READER)
+
+
+@contextlib.contextmanager
+def _signals_call(stop: Callable[[], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _load(card_file: Path) -> VirtualCard:

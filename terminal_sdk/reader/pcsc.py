@@ -80,15 +80,23 @@ class PcscReader:
         context = winscard.Context()
         try:
             self._found = choose(context, self._wanted)
-            card = self._take(context, self._found)
-            atr = card.atr()
-            interface = self._interface or interface_of(atr)
-            _reset(card, interface)
-            self._connection = PcscConnection(context, card, self._found, atr, interface)
+            self._connection = self._power_up(context, self._found)
         except BaseException:
             context.close()
             raise
         return self._connection
+
+    def _power_up(self, context: winscard.Context, reader: str) -> PcscConnection:
+        try:
+            card = self._take(context, reader)
+            atr = card.atr()
+            interface = self._interface or interface_of(atr)
+            _reset(card, interface)
+        except NoCard:
+            if not context.slots([reader]):  # a card that cannot be powered: because the reader went with it
+                raise ReaderUnplugged("the reader was unplugged") from None
+            raise
+        return PcscConnection(context, card, reader, atr, interface)
 
     def _take(self, context: winscard.Context, reader: str) -> winscard.Card:
         deadline = time.monotonic() + self._busy_ms / 1000

@@ -25,6 +25,8 @@ from terminal_sdk.reader.errors import (
 _NO_DAEMON = "the PC/SC daemon does not answer: start it (systemctl start pcscd.socket)"
 _GONE = "the reader was unplugged"
 _MUTE = "the card does not answer to reset: is it the right way round?"
+_NO_ANSWER = "the card did not answer the last command"
+_STATUS_BYTES = 2
 _ERRORS: Mapping[str, tuple[type[ReaderError], str]] = {
     "SCARD_E_NO_SERVICE": (DaemonUnavailable, _NO_DAEMON),
     "SCARD_E_SERVICE_STOPPED": (DaemonUnavailable, _NO_DAEMON),
@@ -44,9 +46,10 @@ _ERRORS: Mapping[str, tuple[type[ReaderError], str]] = {
     "SCARD_W_UNRESPONSIVE_CARD": (NoCard, _MUTE),
     "SCARD_W_UNPOWERED_CARD": (NoCard, _MUTE),
     "SCARD_W_UNSUPPORTED_CARD": (NoCard, _MUTE),
+    "SCARD_E_PROTO_MISMATCH": (NoCard, _MUTE),  # its answer to reset offers none that the reader knows
     "SCARD_W_RESET_CARD": (ExchangeFailed, "another program reset the card"),
-    "SCARD_E_NOT_TRANSACTED": (ExchangeFailed, "the card did not answer the last command"),
-    "SCARD_E_COMM_DATA_LOST": (ExchangeFailed, "the card did not answer the last command"),
+    "SCARD_E_NOT_TRANSACTED": (ExchangeFailed, _NO_ANSWER),
+    "SCARD_E_COMM_DATA_LOST": (ExchangeFailed, _NO_ANSWER),
     "SCARD_E_SHARING_VIOLATION": (ReaderBusy, "another program uses the card"),
 }
 """What a return code means; the names are those of ``winscard.h``."""
@@ -148,12 +151,14 @@ class Card:
         self._protocol = protocol
 
     def transmit(self, command: bytes) -> bytes:
-        """Exchange one command. After an error what it did is not known."""
+        """Exchange one command; at least a status word comes back. After an error what it did is not known."""
         api = self._api
         pci = api.SCARD_PCI_T1 if self.protocol_t else api.SCARD_PCI_T0
         # After an error the library's buffer comes back as it was, with whatever memory held before.
         code, response = api.SCardTransmit(self._handle, pci, list(command))
         _check(code)
+        if len(response) < _STATUS_BYTES:  # drivers report a card that is torn out as success without an answer
+            raise ExchangeFailed(_NO_ANSWER)
         return bytes(response)
 
     def disconnect(self) -> None:

@@ -30,6 +30,10 @@ test-deep: dev ## run the long sweeps
 bench: dev ## measure what limits the speed, side by side: cryptography, durable commits
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
+.PHONY: loadtest
+loadtest: dev ## let patients come to many tills at once for two minutes, and prove the books; ARGS="--shape ramp --rate 30"
+	@$(BIN)/python -m loadtest $(ARGS)
+
 .PHONY: check
 check: lint types imports ## lint, format, types and import contract
 

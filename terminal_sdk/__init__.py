@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from terminal_sdk.client import Bill, Credentials, RetryPolicy, Terminal
+    from terminal_sdk.client import Bill, Credentials, RetryPolicy, SyncTerminal, Terminal
     from terminal_sdk.errors import (
         AnswerInvalid,
         AttemptStillOpen,
@@ -57,6 +57,7 @@ __all__ = [
     "ServiceUnreachable",
     "Settled",
     "SignInRefused",
+    "SyncTerminal",
     "Terminal",
     "TerminalError",
     "to_printer",

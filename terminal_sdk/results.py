@@ -39,9 +39,17 @@ class Settled:
         """What is left to be paid in cash, in fen (own choice, or because the bank did not pay)."""
         return self.settlement.split.cash_fen
 
+    @property
+    def receipt_id(self) -> str:
+        """The name of the receipt."""
+        return self.settlement.receipt_id or self.settlement.settlement_id
+
     async def receipt(self) -> Receipt:
-        """The receipt; its ``text`` is ready to print. Raises ``ServiceUnreachable``, ``RequestRefused``."""
-        return await self.fetch_receipt(self.settlement.receipt_id or self.settlement.settlement_id)
+        """The receipt; its ``text`` is ready to print. Raises ``ServiceUnreachable``, ``RequestRefused``.
+
+        Of a ``SyncTerminal``: ``terminal.receipt(result)``.
+        """
+        return await self.fetch_receipt(self.receipt_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from terminal_sdk.cli.plug import plug
 from terminal_sdk.cli.read import read
 
 
@@ -12,4 +13,5 @@ def main() -> None:
     """Cards and readers at a terminal of the medical settlement service."""
 
 
+main.add_command(plug)
 main.add_command(read)

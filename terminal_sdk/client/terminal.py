@@ -32,7 +32,7 @@ from terminal_sdk.clock import Clock, SystemClock
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
 from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalError
 from terminal_sdk.journal import Journal, JournalEntry
-from terminal_sdk.results import Result, ReversalResult
+from terminal_sdk.results import Result, ReversalResult, Settled
 
 _RANDOM_KEY_BYTES = 8
 _IDENTIFIER = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -231,12 +231,13 @@ class Terminal:
         raise InvalidRequest("give exactly one of settlement_id and idempotency_key")
 
     @overload
-    async def receipt(self, receipt_id: str, *, text: Literal[False] = False) -> wire.Receipt: ...
+    async def receipt(self, receipt_id: str | Settled, *, text: Literal[False] = False) -> wire.Receipt: ...
     @overload
-    async def receipt(self, receipt_id: str, *, text: Literal[True]) -> str: ...
-    async def receipt(self, receipt_id: str, *, text: bool = False) -> wire.Receipt | str:
-        """The receipt as data, or its printable text (48 columns)."""
-        path = f"/v1/receipts/{_checked_id(receipt_id)}"
+    async def receipt(self, receipt_id: str | Settled, *, text: Literal[True]) -> str: ...
+    async def receipt(self, receipt_id: str | Settled, *, text: bool = False) -> wire.Receipt | str:
+        """The receipt of a result or by its name, as data, or its printable text (48 columns)."""
+        name = receipt_id if isinstance(receipt_id, str) else receipt_id.receipt_id
+        path = f"/v1/receipts/{_checked_id(name)}"
         receipt = await self._caller.ask("GET", path, wire.Receipt, self._delivery.tries(self._patience()))
         return receipt.text if text else receipt
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+import terminal_sdk.reader
 from terminal_sdk.card import CardImage, VirtualCard
 from terminal_sdk.reader import (
     CardReader,
@@ -16,7 +17,9 @@ from terminal_sdk.reader import (
     ReaderError,
     TracingReader,
     VirtualReader,
+    errors,
 )
+from terminal_sdk.reader.pcsc import interface_of
 
 SELECT = bytes.fromhex("00A404000F7378312E73682EC9E7BBE1B1A3D5CF")
 SIGN = bytes.fromhex("0088000020") + bytes(32)
@@ -111,7 +114,33 @@ def test_a_card_torn_out_before_or_after_it_did_the_work(third_image: CardImage,
 
 
 def test_every_error_is_a_reader_error() -> None:
-    assert all(issubclass(error, ReaderError) for error in (NoCard, CardRemoved, ReaderBusy, ConnectionClosed))
+    named = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)]
+    assert {NoCard, CardRemoved, ReaderBusy, ConnectionClosed} < set(named)
+    assert all(issubclass(error, ReaderError) for error in named)
+    assert all(error.__name__ in terminal_sdk.reader.__all__ for error in named)
+
+
+CONTACTLESS = "3B8D80010012156F555353433330059000E4"
+
+
+@pytest.mark.parametrize(
+    ("atr", "interface"),
+    [
+        ("3B6D00000012156F555353433330059000", "contact"),  # ours, on the contacts
+        (CONTACTLESS, "contactless"),
+        ("3B8F8001804F0CA000000306030001000000006A", "contactless"),  # a memory card, as readers wrap it
+        ("3B80800101", "contactless"),  # no historical bytes at all
+        (CONTACTLESS[:-2] + "E5", "contact"),  # TCK is wrong
+        (CONTACTLESS + "00", "contact"),  # longer than its T0 says
+        (CONTACTLESS[:-4] + "74", "contact"),  # shorter
+        ("3F8D8001" + CONTACTLESS[8:], "contact"),  # inverse convention
+        ("3BFD1300008131FE158073C021C057597562694B657940", "contact"),
+        ("3B", "contact"),
+        ("", "contact"),
+    ],
+)
+def test_the_interface_is_seen_from_the_atr(atr: str, interface: str) -> None:
+    assert interface_of(bytes.fromhex(atr)) == interface
 
 
 def test_a_trace_tells_everything_but_secrets(third: VirtualCard) -> None:

@@ -1,4 +1,4 @@
-"""Runs every Python block of the terminal maker's guide, in order, as one program against a running service.
+"""Runs every Python block of the terminal maker's guides, in order, as one program each against a running service.
 
 Needs the fixture ``service``: ``base_url``; ``await register_terminal(terminal_id)`` → enrolment code of a new terminal
 of a pharmacy; ``await issue_card(current_year_fen=…, bank_fen=…)`` → ``CardImage`` of a registered third-generation
@@ -19,6 +19,7 @@ from terminal_sdk import Reversed, Settled
 from terminal_sdk.card import CardImage
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "terminal-maker.md"
+PLAIN = GUIDE.with_name("terminal-maker-sync.md")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TERMINAL_ID = "YD000001"
 
@@ -59,6 +60,34 @@ async def test_the_guide_runs_as_it_stands(
     assert isinstance(names["undone"], Reversed)
     assert names["unknown"] == "SETTLEMENT_UNKNOWN"
     assert (tmp_path / "printer.bin").read_bytes().startswith(b"\x1b@")
+
+
+async def test_the_plain_clients_page_runs_as_it_stands(
+    service: RunningService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("card.json", "second-card.json"):
+        image = await service.issue_card(current_year_fen=4_000, bank_fen=100_000)
+        (tmp_path / name).write_text(image.to_json(), encoding="utf-8")
+    text = PLAIN.read_text(encoding="utf-8")
+    names: dict[str, Any] = {"__name__": "guide"}
+    for number, block in enumerate(BLOCK.finditer(text)):
+        exec(compile("\n" * text.count("\n", 0, block.start(1)) + block[1], str(PLAIN), "exec"), names)  # noqa: S102
+        if number == 0:
+            names["BASE_URL"] = service.base_url
+            names["TERMINAL_ID"] = "YD000002"
+            names["ENROLMENT_CODE"] = await service.register_terminal("YD000002")
+    assert isinstance(names["result"], Settled)
+    assert isinstance(names["undone"], Reversed)
+
+
+def test_every_public_call_of_the_plain_client_has_an_example() -> None:
+    from terminal_sdk import SyncTerminal
+
+    code = "\n".join(block[1] for block in BLOCK.finditer(PLAIN.read_text(encoding="utf-8")))
+    for name, _ in inspect.getmembers(SyncTerminal, callable):
+        if not name.startswith("_"):
+            assert re.search(rf"\b(SyncTerminal|terminal)\.{name}\(", code), name
 
 
 def test_every_public_call_has_an_example() -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from terminal_sdk.cli.exits import Exit, exit_lines
 from terminal_sdk.cli.failures import TillCommand
+from terminal_sdk.cli.gathering import hidden
 from terminal_sdk.cli.home import Home, PrinterSettings, TillSettings
 from terminal_sdk.cli.options import home_option, json_option
 from terminal_sdk.cli.profiles import PROFILES, ProfileName
@@ -91,9 +92,7 @@ def enrol(
         raise InvalidRequest(str(error)) from error
     home.make()
     code = _code(code_stdin) if _needs_code(home) else ""
-    own = asyncio.run(
-        Terminal.enrol(base_url, terminal_id, code, home.credentials_file, tls=settings.tls()), debug=False
-    )
+    own = asyncio.run(Terminal.enrol(base_url, terminal_id, code, home.credentials_file, tls=settings.tls()))
     home.write_settings(settings)
     _show(home, own, settings, as_json=as_json)
 
@@ -108,8 +107,10 @@ def _needs_code(home: Home) -> bool:
 
 
 def _code(from_stdin: bool) -> str:
-    typed = sys.stdin.readline() if from_stdin else click.prompt("Enrolment code 注册码", hide_input=True, err=True)
-    code = str(typed).strip()
+    typed = (
+        sys.stdin.readline() if from_stdin else hidden("Enrolment code 注册码", instead="programs give --code-stdin")
+    )
+    code = typed.strip()
     if not code:
         raise click.UsageError("the enrolment code is missing; the operator gives one for each terminal")
     return code

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import getpass
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import IO
 
@@ -31,7 +33,20 @@ def typed_pin(from_stdin: bool) -> str:
     """The bank PIN, hidden while it is typed; from the first line of standard input for programs."""
     if from_stdin:
         return sys.stdin.readline().rstrip("\r\n")
-    return str(click.prompt("Bank PIN 银行卡密码", hide_input=True, err=True))
+    return hidden("Bank PIN 银行卡密码", instead="programs give --pin-stdin")
+
+
+def hidden(prompt: str, *, instead: str) -> str:
+    """What a person types, never shown. ``instead``: what to do where nobody types.
+
+    Raises ``click.UsageError`` where there is no terminal: what is typed would be seen.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return str(click.prompt(prompt, hide_input=True, err=True))
+        except getpass.GetPassWarning:
+            raise click.UsageError(f"there is no terminal to type on unseen; {instead}") from None
 
 
 def _entry(number: int, text: str) -> LineEntry:

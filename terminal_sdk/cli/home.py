@@ -170,7 +170,8 @@ def _toml(settings: TillSettings) -> str:
     out = ["# The till's settings; docs/guide/till.md says what each one does."]
     out += _pairs({key: value for key, value in values.items() if key not in tables})
     for name, table in tables.items():
-        out += ["", f"[{name}]", *_pairs(table)]
+        if table:
+            out += ["", f"[{name}]", *_pairs(table)]
     return "\n".join(out) + "\n"
 
 

@@ -9,6 +9,7 @@ import click
 
 from terminal_sdk.cli.cards import chosen_reader
 from terminal_sdk.cli.failures import TillCommand
+from terminal_sdk.cli.gathering import hidden
 from terminal_sdk.cli.options import reader_options
 from terminal_sdk.reader import CardReader
 
@@ -49,7 +50,7 @@ def read(
     device = chosen_reader(card_file, reader, interface)
     if trace:
         device = TracingReader(device, lambda line: click.echo(line, err=True), reveal=reveal)
-    pin = click.prompt("PIN", hide_input=True, err=True) if ask_pin else None
+    pin = hidden("PIN", instead="the card was not asked") if ask_pin else None
     _show(device, pin, as_json=as_json, reveal=reveal)
 
 

@@ -14,6 +14,8 @@ from terminal_sdk.errors import TerminalError
 
 T = TypeVar("T")
 
+_LOOK_UP_S = 0.5
+"""Where the system does not wake a waiting thread for Ctrl-C (Windows), it is noticed after so long."""
 _CANCEL_S = 5.0
 """How long an interrupted call is waited for, so that it leaves the journal in order."""
 
@@ -39,6 +41,8 @@ class LoopThread:
             raise TerminalError(problem)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
+            while not future.done():
+                concurrent.futures.wait([future], timeout=_LOOK_UP_S)
             return future.result()
         except concurrent.futures.CancelledError:
             raise TerminalError("the terminal was closed during the call; the journal knows what is open") from None

@@ -17,13 +17,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from terminal_sdk.reader import ReaderError
 from terminal_sdk.reader.pcsc import list_readers
 from terminal_sdk.reader.winscard import Context
+from tests.support.tools import not_here
 
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 SYSTEM_RUN = Path("/run")
@@ -34,13 +34,6 @@ TILL_READER = "Till reader"
 CABLE_READER = "Cable reader"
 PATIENCE_S = 20.0
 _LOG_LINES = 30
-
-
-def not_here(reason: str) -> NoReturn:
-    """Skip, or fail where everything should be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 def missing_packages() -> list[str]:

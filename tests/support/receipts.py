@@ -80,9 +80,7 @@ def cash_rest() -> Receipt:
 def bank_refused() -> Receipt:
     """The bank declined, and the till had asked for cash in that case."""
     declined = BankPart(bank="ICBC", amount_fen=0, state="declined", reference="000000000007", response_code="51")
-    return composed(
-        bank=declined, bank_notice="BANK_INSUFFICIENT_FUNDS", split=split(current_year=30_00, cash=193_70)
-    )
+    return composed(bank=declined, bank_notice="BANK_INSUFFICIENT_FUNDS", split=split(current_year=30_00, cash=193_70))
 
 
 def no_account() -> Receipt:

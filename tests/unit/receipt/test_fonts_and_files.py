@@ -7,7 +7,6 @@ import string
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -78,7 +77,7 @@ def test_a_folder_is_no_font(tmp_path: Path) -> None:
         pdf_bytes(settled(), font=tmp_path / "folder.ttf")
 
 
-def only(font: Path, characters: str) -> Any:
+def only(font: Path, characters: str, path: Path) -> Path:
     """A small font, of these characters alone."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
@@ -87,13 +86,19 @@ def only(font: Path, characters: str) -> Any:
     maker = subset.Subsetter()
     maker.populate(text=characters)
     maker.subset(face)
-    return face
+    face.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_font(font: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return only(font, "医保结算单0.-", tmp_path_factory.mktemp("small") / "small.ttf")
 
 
 def test_a_font_without_chinese(font: Path, tmp_path: Path) -> None:
-    only(font, string.printable).save(tmp_path / "latin.ttf")
+    latin = only(font, string.printable, tmp_path / "latin.ttf")
     with pytest.raises(FontMissing, match="has no Chinese glyphs"):
-        pdf_bytes(settled(), font=tmp_path / "latin.ttf")
+        pdf_bytes(settled(), font=latin)
 
 
 def test_a_font_that_was_replaced_is_looked_at_anew(font: Path, tmp_path: Path) -> None:
@@ -133,12 +138,12 @@ def test_a_write_that_fails_leaves_nothing_behind(font: Path, tmp_path: Path) ->
         (["Hei", "Hei UI"], 0),
     ],
 )
-def test_the_face_of_a_collection(names: list[str], best: int, font: Path, tmp_path: Path) -> None:
-    from fontTools.ttLib import TTCollection
+def test_the_face_of_a_collection(names: list[str], best: int, small_font: Path, tmp_path: Path) -> None:
+    from fontTools.ttLib import TTCollection, TTFont
 
     collection = TTCollection()
     for name in names:
-        member = only(font, "医保结算单0.-")
+        member = TTFont(small_font)
         member["name"].names = []
         member["name"].setName(name, 4, 3, 1, 0x409)
         collection.fonts.append(member)

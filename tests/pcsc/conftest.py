@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import functools
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -49,8 +48,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         not_here("a PC/SC daemon of our own needs root, or a kernel that allows unshare --user --mount")
     daemon = Daemon(tmp_path_factory.mktemp("pcscd"))
     yield daemon
-    daemon.stop()
-    shutil.rmtree(pcsc.RUN, ignore_errors=True)
+    daemon.close()
 
 
 @pytest.fixture

@@ -47,8 +47,7 @@ def ours(wanted: str) -> Callable[[bytes, bytes], dict[str, Operation]]:
     """The package's own interface over one of its backends."""
 
     def operations(private: bytes, public: bytes) -> dict[str, Operation]:
-        os.environ[backends.ENVIRONMENT_VARIABLE] = wanted
-        backends.backend.cache_clear()
+        _choose(wanted)
         key = crypto.Sm2PrivateKey.from_bytes(private)
         signature = key.sign(MESSAGE)
         return {
@@ -206,15 +205,27 @@ def row(candidate: Candidate, private: bytes, public: bytes, seconds: float) -> 
     return [candidate.name, *cells, f"{one:,.0f} / {two:,.0f}", f"{two / one:.2f}"]
 
 
+def _choose(wanted: str | None) -> None:
+    """Let ``terminal_sdk.crypto`` use this backend from now on; None: the one it chooses itself."""
+    os.environ.pop(backends.ENVIRONMENT_VARIABLE, None)
+    if wanted is not None:
+        os.environ[backends.ENVIRONMENT_VARIABLE] = wanted
+    backends.backend.cache_clear()
+
+
 def compare(seconds: float) -> list[str]:
     """The table, line by line; so many seconds for each figure."""
     private, point = OpensslSm2().generate()
     lines = [["library", *COLUMNS, "verify 1 / 2 threads", "gain"]]
-    for candidate in CANDIDATES:
-        if importlib.util.find_spec(candidate.module) is None:
-            lines.append([candidate.name, "not installed"])
-        else:
-            lines.append(row(candidate, private, b"\x04" + point, seconds))
+    chosen = os.environ.get(backends.ENVIRONMENT_VARIABLE)
+    try:
+        for candidate in CANDIDATES:
+            if importlib.util.find_spec(candidate.module) is None:
+                lines.append([candidate.name, "not installed"])
+            else:
+                lines.append(row(candidate, private, b"\x04" + point, seconds))
+    finally:
+        _choose(chosen)
     widths = [max(len(line[column]) for line in lines if column < len(line)) for column in range(len(lines[0]))]
     table = [f"{OpensslSm2().version} · Python {platform.python_version()} · {os.cpu_count()} CPUs"]
     for line in lines:

@@ -14,11 +14,9 @@ SETTLED = "settled"
 """The outcome that every operation should have; anything else is a failure, counted by its name."""
 
 
-class HttpJob(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
-    """Settle one bill a card over HTTP, with the terminal kit's signing and checking but without its journal.
-
-    ``stores``: credentials files, one a till · ``mark``: begins the visit numbers, so that no two jobs share one ·
-    ``pin``: the cards' bank PIN.
+class SettlingJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Settle one bill a card. ``stores``: credentials files, one a till · ``mark``: begins the visit numbers, so that no
+    two jobs share one · ``pin``: the cards' bank PIN.
     """
 
     base_url: str
@@ -29,15 +27,13 @@ class HttpJob(msgspec.Struct, frozen=True, kw_only=True, tag="http"):
     pin: str
 
 
-class TillJob(msgspec.Struct, frozen=True, kw_only=True, tag="till"):
-    """Settle one bill a card through ``terminal_sdk.Terminal``, as a till does; its journals go to ``folder``."""
+class HttpJob(SettlingJob, frozen=True, kw_only=True, tag="http"):
+    """Over HTTP, with the terminal kit's signing and checking but without its journal."""
 
-    base_url: str
-    stores: list[str]
-    cards: list[CardKey]
-    payment: Payment
-    mark: str
-    pin: str
+
+class TillJob(SettlingJob, frozen=True, kw_only=True, tag="till"):
+    """Through ``terminal_sdk.Terminal``, as a till does; its journals go to ``folder``."""
+
     folder: str
 
 

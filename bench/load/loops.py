@@ -76,7 +76,12 @@ async def closed_loop(clients: Sequence[Iterable[Operation]], start_at: float, s
 
 
 async def open_loop(operations: Sequence[Operation], start_at: float, offsets_s: Sequence[float]) -> Tally:
-    """Each operation begins at its planned moment; its latency counts from then, also when it begins late."""
+    """Each operation begins at its planned moment; its latency counts from then, also when it begins late.
+
+    Raises ``ValueError`` unless there are as many operations as moments.
+    """
+    if len(operations) != len(offsets_s):
+        raise ValueError(f"{len(operations)} operations for {len(offsets_s)} planned moments")
     await _until(start_at)
     tallying = Tallying(start_at)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import click
 import msgspec
@@ -153,3 +154,20 @@ def _write(report: Report, output: Path) -> None:
         print_report(report, Console(file=file))
     print_report(report)
     click.echo(f"written   {output} and {output.with_suffix('.txt')}")
+
+
+@main.command()
+@click.option("--settlements", type=click.IntRange(10, 100_000), default=1_000, show_default=True)
+@click.option("--clients", type=click.IntRange(1, _CLIENTS_MAX), default=8, show_default=True)
+@click.option("--payment", type=click.Choice(["account", "bank"]), default="bank", show_default=True)
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), default=Path(".data"), show_default=True)
+def profile(settlements: int, clients: int, payment: Literal["account", "bank"], data_dir: Path) -> None:
+    """Show where the time of a settlement goes: statements with rows and WAL bytes, functions of the service."""
+    from bench import profiling
+
+    try:
+        with profiling.watched_server(data_dir) as (url, place):
+            found = uvloop.run(profiling.run(url, place, payment, clients, settlements))
+    except BenchError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\n".join(profiling.lines(found)))

@@ -46,8 +46,8 @@ async def _measure(world: World, city: City, payment: Payment, rate: Rate, repea
     measured = await run_http(world, city, payment, Planned(offsets_s=offsets_s), len(offsets_s))
     tally = measured.tally
     return [
-        Reading(quantity="planned", value=rate.per_second, unit="settlements/s", title="planned rate"),
         Reading(quantity="rate", value=tally.done / tally.elapsed_s, unit="settlements/s", title="settled"),
+        Reading(quantity="planned", value=rate.per_second, unit="settlements/s", title="planned rate"),
         *latency_readings(tally.latencies_ms, since="planned moment"),
         Reading(
             quantity="late_p99",

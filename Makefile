@@ -30,6 +30,10 @@ test-deep: dev ## run the long sweeps
 bench: dev ## measure settlements and what limits them, side by side; ARGS=--quick is short
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: loadtest
+loadtest: dev ## let patients come to many tills at once for two minutes, and prove the books; ARGS="--shape ramp --rate 30"
+	@$(BIN)/python -m loadtest $(ARGS)
+
 .PHONY: check
 check: lint types imports ## lint, format, types and import contract
 

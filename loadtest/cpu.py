@@ -30,11 +30,17 @@ def readings(processes: Mapping[str, Iterable[int]]) -> dict[str, float]:
 
 
 def _ticks(pid: int) -> int:
-    try:
-        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        children = (_PROC / str(pid) / "task" / str(pid) / "children").read_text(encoding="ascii").split()
-    except OSError:
-        return 0
+    stat = _read(_PROC / str(pid) / "stat")
     # The name may hold spaces and parentheses; the fields begin after its last parenthesis.
-    own = sum(map(int, text.rpartition(")")[2].split()[_UTIME:_CUTIME_END]))
-    return own + sum(_ticks(int(child)) for child in children)
+    own = sum(map(int, stat.rpartition(")")[2].split()[_UTIME:_CUTIME_END]))
+    # Each thread has a list of the children that it has started.
+    lists = [_read(path) for path in (_PROC / str(pid) / "task").glob("*/children")] if stat else []
+    return own + sum(_ticks(int(child)) for child in " ".join(lists).split())
+
+
+def _read(path: Path) -> str:
+    """The text; empty where the process or thread has ended meanwhile."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from bench.world import World
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, for people: ``1 client``, ``8 clients``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class BenchError(Exception):
     """Something could not be measured; the message says why."""
 

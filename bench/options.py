@@ -11,7 +11,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     all · ``seed``: of the arrivals · ``pgbench_scale``: None: the largest number of clients.
     """
 
-    seconds: float = 3.0
+    seconds: float = 2.0
     repeats: int = 3
     clients: tuple[int, ...] = (1, 8, 32)
     rates: tuple[float, ...] = ()

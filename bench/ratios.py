@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.cells import counted
 from bench.report import Figure, make_figure
 from bench.spread import paired
 
@@ -46,7 +47,7 @@ BASELINES = {
 def ratios(figures: Sequence[Figure]) -> list[Figure]:
     """Every ratio whose two sides were measured."""
     values = {(each.measurement, each.quantity): each for each in figures}
-    sizes = sorted({_clients(each.measurement) for each in figures} - {""}, key=_as_number)
+    sizes = sorted({_clients(each.measurement) for each in figures} - {""}, key=int)
     found = [ratio for pair in PAIRS for ratio in _rates(pair, sizes, values)]
     return found + [ratio for clients in sizes for ratio in _sm2_share(clients, values)]
 
@@ -57,7 +58,7 @@ def _rates(pair: Pair, sizes: Iterable[str], values: Values) -> Iterable[Figure]
         if top is not None and bottom is not None:
             yield make_figure(
                 measurement=f"{pair.name}/{clients}",
-                about=f"{pair.about}, {clients} clients",
+                about=f"{pair.about}, {counted(int(clients), 'client')}",
                 quantity="ratio",
                 title="throughput ÷ throughput",
                 unit="×",
@@ -76,7 +77,7 @@ def _sm2_share(clients: str, values: Values) -> Iterable[Figure]:
         cost_ms = [None if each is None else 1_000 / each for each in verify.values]
         yield make_figure(
             measurement=f"sm2_share.{payment}/{clients}",
-            about=f"one SM2 verification ÷ service CPU of a settlement, {title}, {clients} clients",
+            about=f"one SM2 verification ÷ service CPU of a settlement, {title}, {counted(int(clients), 'client')}",
             quantity="ratio",
             title="CPU ÷ CPU",
             unit="%",
@@ -89,7 +90,3 @@ def _clients(measurement: str) -> str:
     """The number of clients in a measurement's name, or nothing."""
     size = measurement.partition("/")[2]
     return size if size.isdigit() else ""
-
-
-def _as_number(text: str) -> int:
-    return int(text)

@@ -16,14 +16,17 @@ PARTY_TITLES = {
 }
 
 
-def loop_readings(measured: Measured, what: str) -> list[Reading]:
-    """Throughput, latencies and CPU of a run. ``what``: one operation, in the singular (``settlement``)."""
+def loop_readings(measured: Measured, what: str, client_threads: int = 1) -> list[Reading]:
+    """Throughput, latencies and CPU of a run. ``what``: one operation, in the singular (``settlement``).
+
+    ``client_threads``: how many cores the clients could use.
+    """
     tally = measured.tally
     return [
         Reading(quantity="rate", value=tally.done / tally.elapsed_s, unit=f"{what}s/s", title="throughput"),
         *latency_readings(tally.latencies_ms, since="begin"),
         *cpu_readings(measured, what),
-        client_share(measured),
+        client_share(measured, client_threads),
         Reading(quantity="done", value=tally.done, unit=f"{what}s"),
         Reading(quantity="failed", value=failed(measured), unit=f"{what}s"),
         Reading(quantity="elapsed", value=tally.elapsed_s, unit="s"),
@@ -60,10 +63,11 @@ def cpu_readings(measured: Measured, what: str) -> list[Reading]:
     return readings
 
 
-def client_share(measured: Measured) -> Reading:
-    """How much of the one core that it can use the load process used; near 100 % it is the limit itself."""
-    share = 100 * measured.tally.cpu_s / measured.tally.elapsed_s
-    return Reading(quantity="client_share", value=share, unit="% of one core", title="CPU share of the clients")
+def client_share(measured: Measured, threads: int = 1) -> Reading:
+    """How much of the cores that it can use the load process used; near 100 % it is the limit itself."""
+    share = 100 * measured.tally.cpu_s / measured.tally.elapsed_s / threads
+    unit = "% of one core" if threads == 1 else f"% of {threads} cores"
+    return Reading(quantity="client_share", value=share, unit=unit, title="CPU share of the clients")
 
 
 def per_core(readings: list[Reading], what: str) -> list[Reading]:

@@ -28,7 +28,7 @@ def remarks(figures: Sequence[Figure], machine: Machine) -> list[str]:
         figures,
         "client_share",
         CLIENT_PERCENT_MAX,
-        "the clients may have been the limit: they used {value:.0f} % of one core in {where}",
+        "the clients may have been the limit: they used {value:.0f} % of what they can in {where}",
     )
     found += _above(
         figures,

@@ -97,9 +97,9 @@ async def look_at(url: str) -> Server:
         backend: int | None = await connection.fetchval(
             "select pg_backend_pid() where coalesce(inet_server_addr() <<= '127.0.0.0/8', true)"
         )
+        return Server(url, None if backend is None else _parent(backend))  # while the backend lives
     finally:
         await connection.close()
-    return Server(url, None if backend is None else _parent(backend))
 
 
 def with_database(url: str, name: str) -> str:

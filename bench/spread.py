@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from loadtest.figures import quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,12 @@ def percentile(values: Sequence[float], share: float) -> float:
 
     Raises ``ValueError`` for no values or a share out of range.
     """
-    if not values:
-        raise ValueError("a percentile of nothing")
     if not 0 < share <= 1:
         raise ValueError("share: above 0, at most 1")
-    return sorted(values)[math.ceil(share * len(values)) - 1]
+    found = quantile(values, share)
+    if found is None:
+        raise ValueError("a percentile of nothing")
+    return found
 
 
 def paired(top: Sequence[float | None], bottom: Sequence[float | None]) -> list[float | None]:

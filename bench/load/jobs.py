@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -10,13 +11,14 @@ from loadtest.prepared import CardKey
 
 Payment = Literal["account", "bank"]
 """Who pays the bill: the insurance account alone, or the account first and the bank for the rest."""
+T = TypeVar("T")
 SETTLED = "settled"
 """The outcome that every operation should have; anything else is a failure, counted by its name."""
 
 
 class SettlingJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Settle one bill a card. ``stores``: credentials files, one a till · ``mark``: begins the visit numbers, so that no
-    two jobs share one · ``pin``: the cards' bank PIN.
+    """Settle one bill a card. ``stores``: credentials files, one a till · ``mark``: begins the visit numbers, so that
+    no two jobs share one · ``pin``: the cards' bank PIN.
     """
 
     base_url: str
@@ -118,6 +120,15 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, tag="tally"):
     def done(self) -> int:
         """How many operations ended as they should."""
         return self.outcomes.get(SETTLED, 0)
+
+    def unused(self, things: Sequence[T], rehearsed: int = 0) -> list[T]:
+        """What was dealt out to the clients in turn and not used: of each client, the last ones.
+
+        ``rehearsed``: how many of each client were used before the start.
+        """
+        clients = len(self.begun)
+        dealt = (things[client::clients][rehearsed + begun :] for client, begun in enumerate(self.begun))
+        return [thing for left in dealt for thing in left]
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):

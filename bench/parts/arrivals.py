@@ -14,6 +14,7 @@ from bench.parts.settle import TITLES, reached, run_http
 from bench.readings import client_share, cpu_readings, failed, latency_readings
 from bench.spread import percentile
 from bench.world import City, World
+from loadtest.shapes import Profile
 
 SHARES = (0.5, 0.8)
 """Default rates: these shares of what the closed loop reached with the most clients."""
@@ -31,12 +32,8 @@ class Rate:
 def poisson(per_second: float, seconds: float, seed: str) -> list[float]:
     """Moments (seconds from the start) of arrivals that know nothing of each other; the same seed gives the same."""
     chance = random.Random(seed)  # noqa: S311 - a plan that can be repeated, no secret
-    moments: list[float] = []
-    moment = chance.expovariate(per_second)
-    while moment < seconds:
-        moments.append(moment)
-        moment += chance.expovariate(per_second)
-    return moments or [seconds / 2]
+    steady = Profile("steady", duration_s=seconds, peak=per_second)
+    return [moment_ms / 1_000 for moment_ms in steady.arrivals_ms(chance)] or [seconds / 2]
 
 
 async def _measure(world: World, city: City, payment: Payment, rate: Rate, repeats: list[int]) -> list[Reading]:
@@ -46,8 +43,8 @@ async def _measure(world: World, city: City, payment: Payment, rate: Rate, repea
     measured = await run_http(world, city, payment, Planned(offsets_s=offsets_s), len(offsets_s))
     tally = measured.tally
     return [
-        Reading(quantity="planned", value=rate.per_second, unit="settlements/s", title="planned rate"),
         Reading(quantity="rate", value=tally.done / tally.elapsed_s, unit="settlements/s", title="settled"),
+        Reading(quantity="planned", value=rate.per_second, unit="settlements/s", title="planned rate"),
         *latency_readings(tally.latencies_ms, since="planned moment"),
         Reading(
             quantity="late_p99",

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from bench.bills import TOTAL_FEN
-from bench.cells import BenchError, Cell, Part, Reading
+from bench.cells import BenchError, Cell, Part, Reading, counted
 from bench.double_entry import check_books, make_accounts
 from bench.load.jobs import Closed, DoubleEntryJob
 from bench.readings import loop_readings
@@ -29,7 +29,7 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
         yield [
             Cell(
                 key=f"double_entry/{clients}",
-                title=f"plain SQL double entry, {clients} clients",
+                title=f"plain SQL double entry, {counted(clients, 'client')}",
                 clients=clients,
                 measure=functools.partial(_measure, world, dsn, ids, clients),
             )

@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import AsyncIterator, Sequence
 
-from bench.cells import Cell, Part, Reading
+from bench.cells import Cell, Part, Reading, counted
 from bench.load.jobs import Closed, EchoJob
 from bench.readings import loop_readings
 from bench.world import World
@@ -26,7 +26,7 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
         yield [
             Cell(
                 key=f"echo/{clients}",
-                title=f"bare HTTP echo, {clients} clients",
+                title=f"bare HTTP echo, {counted(clients, 'client')}",
                 clients=clients,
                 measure=functools.partial(_measure, world, ready["url"], pids, clients),
             )

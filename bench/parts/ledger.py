@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 
 from bench.bills import CURRENT_YEAR_FEN
-from bench.cells import BenchError, Cell, Part, Reading
+from bench.cells import BenchError, Cell, Part, Reading, counted
 from bench.load.jobs import Closed, LedgerJob, Payment
 from bench.load.ledger import INSTITUTION, REHEARSALS
 from bench.parts.settle import TITLES
@@ -24,7 +24,7 @@ from settlement.db.queries import load_queries
 from settlement.ledger.verify import verify_ledger
 
 SQL = load_queries("bench", "sql/ledger.sql")
-_GUESS_PER_S = 800.0
+_GUESS_PER_S = 2_000.0
 
 
 class LedgerGround:
@@ -35,15 +35,18 @@ class LedgerGround:
         self._dsn = dsn
         self._pool = pool
         self._settled = 0
+        self._fresh: dict[Payment, list[int]] = {"account": [], "bank": []}
 
     async def measure(self, payment: Payment, clients: int) -> list[Reading]:
         """One run with so many callers at a time; each person pays once."""
         key, seconds = f"ledger.{payment}/{clients}", self._world.options.seconds
         rehearsals = REHEARSALS * clients
-        persons = await self._persons(payment, self._world.expected(key, seconds, _GUESS_PER_S) + rehearsals)
+        await self._stock(payment, self._world.expected(key, seconds, _GUESS_PER_S) + rehearsals)
+        persons, self._fresh[payment] = self._fresh[payment], []
         job = LedgerJob(dsn=self._dsn, persons=persons, payment=payment, mark=new_mark())
         measured = await self._world.run(job, Closed(clients=clients, seconds=seconds), self._world.database_only())
         self._settled += measured.tally.done + rehearsals
+        self._fresh[payment] = measured.tally.unused(persons, REHEARSALS)
         readings = loop_readings(measured, "settlement")
         self._world.learn(key, readings[0].value)
         return readings
@@ -57,13 +60,16 @@ class LedgerGround:
         if report.counts["settled"] != self._settled:
             raise BenchError(f"{self._settled} settlements were counted, the ledger has {report.counts['settled']}")
 
-    async def _persons(self, payment: Payment, count: int) -> list[int]:
+    async def _stock(self, payment: Payment, count: int) -> None:
+        missing = count - len(self._fresh[payment])
+        if missing <= 0:
+            return
         today = business_date(SystemClock().now(), Settings().cut_over)
         async with self._pool.acquire() as connection, connection.transaction():
-            persons = [row["id"] for row in await connection.fetch(SQL["persons"], count)]
+            persons = [row["id"] for row in await connection.fetch(SQL["persons"], missing)]
             await connection.fetchval(SQL["credit"], persons, CURRENT_YEAR_FEN[payment], today)
         await self._pool.execute("analyze person, card, insurance_accounts, account_credit, transfer")
-        return persons
+        self._fresh[payment] += persons
 
 
 @contextlib.asynccontextmanager
@@ -77,7 +83,7 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
         yield [
             Cell(
                 key=f"ledger.{payment}/{clients}",
-                title=f"ledger alone, {title}, {clients} clients",
+                title=f"ledger alone, {title}, {counted(clients, 'client')}",
                 clients=clients,
                 measure=functools.partial(ground.measure, payment, clients),
             )

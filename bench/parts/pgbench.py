@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from bench import cpu
-from bench.cells import BenchError, Cell, Part, Reading
+from bench.cells import BenchError, Cell, Part, Reading, counted
 from bench.load.jobs import SETTLED, Tally
 from bench.loader import Measured
 from bench.readings import loop_readings
@@ -52,7 +52,7 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
         yield [
             Cell(
                 key=f"pgbench.{way}/{clients}",
-                title=f"{title}, {clients} clients",
+                title=f"{title}, {counted(clients, 'client')}",
                 clients=clients,
                 measure=functools.partial(_measure, world, dsn, option, clients),
             )
@@ -62,13 +62,13 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
 
 
 async def _measure(world: World, dsn: str, what: str, clients: int) -> list[Reading]:
-    seconds = max(1, round(world.options.seconds))
+    seconds, threads = max(1, round(world.options.seconds)), min(clients, _THREADS_MAX)
     with tempfile.TemporaryDirectory(dir=world.folder) as logs:
         before, own_before, began = cpu.sample(world.database_only()), _children_cpu_s(), time.monotonic()
         said = await _pgbench(
             dsn,
             Path(logs),
-            *("--no-vacuum", "--protocol=prepared", f"--client={clients}", f"--jobs={min(clients, _THREADS_MAX)}"),
+            *("--no-vacuum", "--protocol=prepared", f"--client={clients}", f"--jobs={threads}"),
             *(f"--time={seconds}", "--log", what),
             timeout_s=seconds + _GRACE_S,
         )
@@ -85,7 +85,7 @@ async def _measure(world: World, dsn: str, what: str, clients: int) -> list[Read
         ran_out=False,
     )
     spent = after.since(before) | {"clients": own_s}
-    return loop_readings(Measured(tally=tally, cpu_s=spent, others_share=others), "transaction")
+    return loop_readings(Measured(tally=tally, cpu_s=spent, others_share=others), "transaction", threads)
 
 
 def parse_tps(said: str) -> float:

@@ -6,16 +6,18 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Sequence
 
-from bench.cells import Cell, Part, Reading
+from bench.cells import Cell, Part, Reading, counted
 from bench.load.jobs import Closed, HttpJob, Payment, Planned
 from bench.loader import Measured
 from bench.readings import loop_readings, per_core
-from bench.world import City, World, new_mark
+from bench.world import MARGIN, City, World, new_mark
 from loadtest.population import PIN
 
 TITLES: dict[Payment, str] = {"account": "account only", "bank": "account + bank"}
 _GUESS_PER_S = 300.0
-_WARM_UP_S = 2.0
+_WARM_UP_S = 20.0
+_WARM_UP_BILLS_PER_S = 100.0
+_WARM_UP_BILLS_MAX = 300
 _TRIAL_S = 0.5
 
 
@@ -46,19 +48,17 @@ async def reached(world: World, city: City, payment: Payment, clients: int) -> f
     known = world.learnt(key)
     if known is None:
         if payment not in city.warm:
-            most = world.options.most_clients
-            await _try_out(world, city, payment, Closed(clients=most, seconds=min(_WARM_UP_S, world.options.seconds)))
+            bills = min(_WARM_UP_BILLS_MAX, round(_WARM_UP_BILLS_PER_S * world.options.seconds))
+            warm_up = Closed(clients=world.options.most_clients, seconds=_WARM_UP_S)  # over when the cards are
+            await run_http(world, city, payment, warm_up, max(bills, world.options.most_clients))
             city.warm.add(payment)
         trial = Closed(clients=clients, seconds=min(_TRIAL_S, world.options.seconds))
-        known = await _try_out(world, city, payment, trial)
+        measured = await run_http(
+            world, city, payment, trial, world.expected(f"trial.{payment}", trial.seconds, _GUESS_PER_S)
+        )
+        known = measured.tally.done / measured.tally.elapsed_s
         world.learn(key, known)
     return known
-
-
-async def _try_out(world: World, city: City, payment: Payment, plan: Closed) -> float:
-    count = world.expected(f"trial.{payment}", plan.seconds, _GUESS_PER_S)
-    measured = await run_http(world, city, payment, plan, count)
-    return measured.tally.done / measured.tally.elapsed_s
 
 
 async def _measure(world: World, city: City, payment: Payment, clients: int) -> list[Reading]:
@@ -80,12 +80,14 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
             world.expected(f"settle.{payment}/{clients}", world.options.seconds, _GUESS_PER_S)
             for clients in world.options.clients
         )
-        world.say(f"settle: admitting {needed * world.options.repeats} patients, {title}")
-        await city.reserve(payment, needed * world.options.repeats)
+        # What a repeat does not use of its margin is there for the next one.
+        needed += round(needed / MARGIN * (world.options.repeats - 1))
+        world.say(f"settle: admitting up to {needed} patients, {title}")
+        await city.reserve(payment, needed)
     yield [
         Cell(
             key=f"settle.{payment}/{clients}",
-            title=f"settle over HTTP, {title}, {clients} tills (lean)",
+            title=f"settle over HTTP, {title}, {counted(clients, 'till')} (lean)",
             clients=clients,
             measure=functools.partial(_measure, world, city, payment, clients),
         )

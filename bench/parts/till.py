@@ -7,7 +7,7 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Sequence
 
-from bench.cells import Cell, Part, Reading
+from bench.cells import Cell, Part, Reading, counted
 from bench.load.jobs import Closed, TillJob
 from bench.parts.settle import reached
 from bench.readings import loop_readings
@@ -48,7 +48,7 @@ async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
     yield [
         Cell(
             key=f"till.account/{clients}",
-            title=f"settle through the SDK with its journal, account only, {clients} tills",
+            title=f"settle through the SDK with its journal, account only, {counted(clients, 'till')}",
             clients=clients,
             measure=functools.partial(_measure, world, city, clients),
         )

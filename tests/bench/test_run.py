@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -20,9 +22,13 @@ from bench.parts.double_entry import DOUBLE_ENTRY
 from bench.parts.settle import SETTLE
 from bench.report import Report
 from bench.runner import run
-from bench.server import Ground
+from bench.server import Ground, look_at, prepared_ground
 from bench.world import World
+from settlement.db.errors import EmbeddedError
+from tests.support.database import SERVER_VARIABLE
 
+OWN_SERVER = not os.environ.get(SERVER_VARIABLE)
+"""Whether the tests' server runs on this machine, so that its CPU can be read."""
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Options(seconds=0.3, repeats=2, clients=(2,), rates=(20.0,), pgbench_scale=1)
 CLIENT_QUANTITIES = {"rate", "p50", "p99", "cpu_clients", "client_share", "done", "failed", "elapsed"}
@@ -31,6 +37,53 @@ CLIENT_QUANTITIES = {"rate", "p50", "p99", "cpu_clients", "client_share", "done"
 @pytest.fixture
 def ground(database_url: str, tmp_path: Path) -> Ground:
     return Ground(url=database_url, folder=tmp_path, data=None)
+
+
+async def test_the_servers_process_is_found(database_url: str) -> None:
+    server = await look_at(database_url)
+    if OWN_SERVER:
+        assert server.postmaster is not None
+        assert process_name(server.postmaster) == "postgres"
+        assert process_name(parent(server.postmaster)) != "postgres"  # the postmaster itself, not a child of it
+
+
+@pytest.mark.timeout(180)
+def test_the_ground_is_an_own_server_and_nothing_of_it_is_left(open_tmp_path: Path) -> None:
+    (open_tmp_path / "bench" / "run").mkdir(parents=True)
+    leftover = open_tmp_path / "bench" / "run" / "of-a-killed-run"
+    leftover.touch()
+    bystander = open_tmp_path / "bystander"
+    bystander.touch()
+    with prepared_ground(open_tmp_path, None) as ground:
+        assert not leftover.exists()
+        assert ground.folder.is_dir()
+        assert ground.data is not None
+        assert (ground.data / "data" / "PG_VERSION").exists()
+        assert asyncio.run(look_at(ground.url)).postmaster is not None
+        with pytest.raises(EmbeddedError, match="in use"), prepared_ground(open_tmp_path, None):
+            pass
+        assert ground.folder.is_dir()
+    assert not ground.data.exists()
+    assert [path.name for path in open_tmp_path.iterdir() if path.name != "session.lock"] == ["bystander"]
+
+
+async def test_databases_of_a_run_are_gone_afterwards(database_url: str) -> None:
+    server = await look_at(database_url)
+    async with server.database("trial") as dsn:
+        connection = await asyncpg.connect(dsn)
+        name = await connection.fetchval("select current_database()")
+        assert name.startswith("bench_trial_")
+        await connection.close()
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(dsn)
+
+
+def process_name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
 
 
 def ignore(_: str) -> None:
@@ -70,7 +123,9 @@ def test_a_run_measures_all_parts_in_turn_and_proves_the_books(database_url: str
             assert expected <= {quantity for measurement, quantity in found if measurement == name}
     for payment in ("account", "bank"):
         settle = {quantity for measurement, quantity in found if measurement == f"settle.{payment}/2"}
-        assert {"cpu_service", "cpu_database", "cpu_banks", "per_service_core", "per_core"} <= settle
+        assert {"cpu_service", "cpu_banks", "per_service_core"} <= settle
+        if OWN_SERVER:
+            assert {"cpu_database", "per_core"} <= settle
     assert {"planned", "late_p99", "client_share"} <= {
         quantity for measurement, quantity in found if measurement == "arrivals.bank/20-per-s"
     }

@@ -47,6 +47,27 @@ async def test_all_stop_when_one_client_has_nothing_left() -> None:
     assert tally.begun[1] < 10
 
 
+async def test_what_was_not_used_is_known() -> None:
+    used: list[int] = []
+
+    def of(card: int) -> Operation:
+        async def run() -> str:
+            await asyncio.sleep(0)
+            used.append(card)
+            return SETTLED
+
+        return run
+
+    cards = list(range(3)) + list(range(100, 117))
+    dealt = [[of(card) for card in cards[client::3]] for client in range(3)]
+    dealt[0] = dealt[0][:2]  # the first client runs out, so all stop
+    tally = await closed_loop(dealt, time.monotonic(), 60.0)
+    assert sorted([*used, *tally.unused(cards)]) == cards
+    assert len(used) < len(cards)
+    # two of each client were used before the clock ran
+    assert sorted(cards[:6] + tally.unused(cards[6:])) == sorted(cards[:6] + tally.unused(cards, rehearsed=2))
+
+
 async def test_the_time_ends_the_loop() -> None:
     tally = await closed_loop([[operation()] * 1_000_000], time.monotonic() - 1.0, 0.5)
     assert not tally.ran_out

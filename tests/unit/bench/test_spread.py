@@ -29,7 +29,7 @@ def test_what_is_no_percentile_is_refused(values: list[float], share: float) -> 
 
 
 def test_a_spread_leaves_out_repeats_without_a_figure() -> None:
-    assert spread([5.0, 1.0, 3.0]) == Spread(1.0, 3.0, 5.0)
+    assert spread([5.0, 1.0, 2.0]) == Spread(1.0, 2.0, 5.0)
     assert spread([5.0, None, 2.0]) == Spread(2.0, 3.5, 5.0)
     assert spread([None, None]) is None
     assert spread([]) is None

@@ -1,4 +1,4 @@
-"""``python -m bench profile``: where the time of a settlement goes, by function in the service and by statement in SQL."""
+"""``python -m bench profile``: where the time of a settlement goes, by statement and by function of the service."""
 
 from __future__ import annotations
 
@@ -174,7 +174,8 @@ def label_of(query: str) -> str:
 def lines(profile: Profile) -> Iterator[str]:
     """The profile as Markdown: two tables, and what they say."""
     spent = ", ".join(f"{party} {ms:.1f}" for party, ms in sorted(profile.cpu_ms.items()))
-    yield f"{profile.settlements} settlements, {TITLES[profile.payment]}, {profile.clients} tills. CPU ms each: {spent}."
+    what = f"{profile.settlements} settlements, {TITLES[profile.payment]}, {profile.clients} tills"
+    yield f"{what}. CPU ms each: {spent}."
     yield "\n| statement (→ inside a function) | calls | ms | rows | WAL bytes |"
     yield "|---|---:|---:|---:|---:|"
     for each in profile.statements:
@@ -182,5 +183,5 @@ def lines(profile: Profile) -> Iterator[str]:
         yield f"| `{label}` | {each.calls:.2f} | {each.ms:.3f} | {each.rows:.1f} | {each.wal_bytes:.0f} |"
     yield "\n| function of the service | with callees | own |"
     yield "|---|---:|---:|"
-    for each in profile.functions:
-        yield f"| `{each.function}` | {each.inclusive:.1%} | {each.own:.1%} |"
+    for share in profile.functions:
+        yield f"| `{share.function}` | {share.inclusive:.1%} | {share.own:.1%} |"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from terminal_sdk.journal import sync_folder
 from terminal_sdk.receipt.errors import FontMissing, PdfUnavailable
 from terminal_sdk.receipt.fonts import Face, choose
 from terminal_sdk.receipt.grid import WIDTH, columns, rows
-from terminal_sdk.wire import Receipt, encode
+from terminal_sdk.wire import Receipt
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -78,19 +77,12 @@ def _document(receipt: Receipt) -> FPDF:
     except ImportError as error:
         raise PdfUnavailable from error
 
-    identity = hashlib.sha256(encode(receipt)).hexdigest()[:32].upper()
-
-    class Document(FPDF):
-        def file_id(self) -> str:
-            """Of the receipt's content, so that it does not change from one printing to the next."""
-            return f"<{identity}><{identity}>"
-
-    document = Document(unit="mm", format=(PAPER_MM, PAPER_MM))
+    document = FPDF(unit="mm", format=(PAPER_MM, PAPER_MM))
     document.set_auto_page_break(False)
     document.set_title(f"{'医保结算冲正单' if receipt.kind == 'reversal' else '医保结算单'} {receipt.receipt_id}")
     document.set_lang("zh-CN")
     document.set_creator("settlement-terminal-sdk")
-    document.set_creation_date(receipt.issued_at)
+    document.set_creation_date(receipt.issued_at)  # the document's id is made from it, and from the content
     return document
 
 

@@ -8,18 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from terminal_sdk.receipt import FontMissing
-from terminal_sdk.receipt.fonts import choose
-from tests.support.tools import ReadPdf, not_here
+from tests.support.tools import ReadPdf, chinese_font, not_here
 
 
 @pytest.fixture(scope="session")
 def font() -> Path:
     """The file that the system has."""
-    try:
-        return choose(None).path
-    except FontMissing:
-        not_here("needs a font with Chinese glyphs: apt-get install fonts-wqy-microhei")
+    return chinese_font()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import string
 import subprocess
 import sys
 from pathlib import Path
@@ -76,17 +77,28 @@ def test_a_folder_is_no_font(tmp_path: Path) -> None:
         pdf_bytes(settled(), font=tmp_path / "folder.ttf")
 
 
-def test_a_font_without_chinese(font: Path, tmp_path: Path) -> None:
+def only(font: Path, characters: str, path: Path) -> Path:
+    """A small font, of these characters alone."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
-    latin = TTFont(font, fontNumber=0)
-    small = subset.Subsetter()
-    small.populate(unicodes=range(0x20, 0x7F))
-    small.subset(latin)
-    latin.save(tmp_path / "latin.ttf")
+    face = TTFont(font, fontNumber=0)
+    maker = subset.Subsetter()
+    maker.populate(text=characters)
+    maker.subset(face)
+    face.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_font(font: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return only(font, "医保结算单0.-", tmp_path_factory.mktemp("small") / "small.ttf")
+
+
+def test_a_font_without_chinese(font: Path, tmp_path: Path) -> None:
+    latin = only(font, string.printable, tmp_path / "latin.ttf")
     with pytest.raises(FontMissing, match="has no Chinese glyphs"):
-        pdf_bytes(settled(), font=tmp_path / "latin.ttf")
+        pdf_bytes(settled(), font=latin)
 
 
 def test_a_font_that_was_replaced_is_looked_at_anew(font: Path, tmp_path: Path) -> None:
@@ -101,7 +113,9 @@ def test_a_font_that_was_replaced_is_looked_at_anew(font: Path, tmp_path: Path) 
 def test_a_file_is_replaced_as_a_whole_and_is_its_owners(font: Path, tmp_path: Path) -> None:
     path = tmp_path / "receipt.pdf"
     path.write_bytes(b"yesterday's")
-    write_pdf(reversed_(), str(path), font=str(font))
+    with path.open("rb") as reading:
+        write_pdf(reversed_(), str(path), font=str(font))
+        assert reading.read() == b"yesterday's"
     assert path.read_bytes() == pdf_bytes(reversed_(), font=font)
     assert [each.name for each in tmp_path.iterdir()] == ["receipt.pdf"]
     if os.name == "posix":
@@ -113,3 +127,25 @@ def test_a_write_that_fails_leaves_nothing_behind(font: Path, tmp_path: Path) ->
     with pytest.raises(OSError, match="taken"):
         write_pdf(settled(), tmp_path / "taken", font=font)
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (["Song", "Song Mono"], 1),
+        (["Sans CJK JP", "Sans CJK SC", "Sans Mono CJK JP", "Sans Mono CJK SC", "Sans Mono CJK TC"], 3),
+        (["Square HK Regular", "Square SC Thin", "Square SC Regular", "Square SC Bold"], 2),
+        (["Hei", "Hei UI"], 0),
+    ],
+)
+def test_the_face_of_a_collection(names: list[str], best: int, small_font: Path, tmp_path: Path) -> None:
+    from fontTools.ttLib import TTCollection, TTFont
+
+    collection = TTCollection()
+    for name in names:
+        member = TTFont(small_font)
+        member["name"].names = []
+        member["name"].setName(name, 4, 3, 1, 0x409)
+        collection.fonts.append(member)
+    collection.save(tmp_path / "several.ttc")
+    assert fonts.choose(tmp_path / "several.ttc").number == best

@@ -9,6 +9,13 @@ class TerminalError(Exception):
     """Every error of the terminal client. Money is never left in doubt by one: doubt is the result ``NotYetKnown``."""
 
 
+class TerminalClosed(TerminalError):
+    """The terminal is not open here: not entered yet, left meanwhile, or opened before this process was forked.
+
+    A call that was under way when it was left has its attempt in the journal, if anything of it was sent: ``recover``.
+    """
+
+
 class InvalidRequest(TerminalError, ValueError):
     """The till's own request cannot be right; nothing was written or sent. ``problem`` names the field."""
 

@@ -14,12 +14,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from terminal_sdk.crypto import Sm2PrivateKey, hmac_sm3, sm3
+from terminal_sdk import wire
+from terminal_sdk.crypto import CertificateAuthority, SigningRequest, Sm2PrivateKey, hmac_sm3, sm3
 
 TERMINAL_ID = "YD000001"
 VISIT_NO = "ORDER-77"
+QUOTE: dict[str, Any] = {
+    "token": "quote-token",
+    "digest": "ab" * 32,
+    "split": {
+        "total_fen": 5_000,
+        "own_expense_fen": 0,
+        "current_year_fen": 4_000,
+        "carried_over_fen": 0,
+        "bank_fen": 1_000,
+        "cash_fen": 0,
+    },
+    "balance_after": {"current_year_fen": 0, "carried_over_fen": 0},
+    "bank_notice": None,
+    "expires_at": "2099-01-01T00:00:00Z",
+}
+_SPLIT = wire.Split(total_fen=1, own_expense_fen=0, current_year_fen=1, carried_over_fen=0, bank_fen=0, cash_fen=0)
+RECEIPT = wire.Receipt(
+    receipt_id="receipt-1",
+    kind="settlement",
+    settlement_id="s",
+    institution_id="H31010600001",
+    institution_name="某药店",
+    terminal_id="YD000001",
+    visit_no="ORDER-77",
+    patient="张*国",
+    card_number="A****5678",
+    service_date=dt.date(2019, 1, 2),
+    posting_date=dt.date(2019, 1, 2),
+    issued_at=dt.datetime(2019, 1, 2, tzinfo=dt.UTC),
+    lines=[],
+    split=_SPLIT,
+    bank=None,
+    text="某药店\n合计 0.01\n",
+)
 
 
 @dataclass(kw_only=True)
@@ -182,8 +218,8 @@ class ScriptedService:
 
 
 def _cut(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
+    if request.transport is not None:  # else the till has cut it already
+        request.transport.abort()
     return web.Response()
 
 
@@ -274,6 +310,32 @@ def reversal(*, arrived: bool, final: bool = True) -> Step:
     return step
 
 
+def issue(ca: CertificateAuthority, request: dict[str, Any], *, key: Sm2PrivateKey | None = None) -> web.Response:
+    """The answer to an enrolment; ``key``: another one than was asked for."""
+    signing_request = SigningRequest.from_pem(request["csr_pem"])
+    signing_request.verify()
+    root = ca.certificate
+    public_key = key.public_key if key else signing_request.public_key
+    certificate = ca.issue(signing_request.common_name, public_key, root.not_before, root.not_after)
+    answer = {
+        "terminal_id": request["terminal_id"],
+        "institution_id": "H31010600001",
+        "certificate_pem": certificate.pem(),
+        "ca_pem": root.pem(),
+    }
+    return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
+
+
+def answer(content: object) -> Step:
+    """That content, whatever was asked."""
+    body = wire.encode(content) if isinstance(content, msgspec.Struct) else json.dumps(content).encode()
+
+    async def step(_: Heard) -> Reply:
+        return Reply(status=200, body=body)
+
+    return step
+
+
 UNKNOWN = refuse(404, "SETTLEMENT_UNKNOWN")
 
 
@@ -292,6 +354,7 @@ class Steps:
     settlement = staticmethod(settlement)
     reversal = staticmethod(reversal)
     refuse = staticmethod(refuse)
+    answer = staticmethod(answer)
     page = staticmethod(page)
     cut = staticmethod(cut)
     unknown = staticmethod(UNKNOWN)

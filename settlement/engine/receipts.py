@@ -107,7 +107,7 @@ def _sign(receipt: Receipt) -> int:
 def _columns(category: str, name: str, quantity: str, amount: str) -> Iterator[str]:
     """One item: its name goes on below itself where it is long, the figures stand beside its first row."""
     figures = f"{_right(quantity, _QUANTITY_COLUMNS)} {_right(amount, _AMOUNT_COLUMNS)}"
-    first, *more = wrap(name, WIDTH - _NAME_STARTS - columns(figures) - 1)
+    first, *more = wrap(name, WIDTH - _NAME_STARTS, first=WIDTH - _NAME_STARTS - columns(figures) - 1)
     yield _row(f"{category} {first}", figures)
     for piece in more:
         yield " " * _NAME_STARTS + piece

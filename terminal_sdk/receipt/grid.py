@@ -16,17 +16,18 @@ def columns(text: str) -> int:
     return sum(1 if each.isascii() else 2 for each in text)
 
 
-def wrap(text: str, width: int = WIDTH) -> list[str]:
-    """The text in pieces of at most ``width`` (2 or more) columns, at least one piece; a Latin word or a number is
-    broken only where it is wider than that.
+def wrap(text: str, width: int = WIDTH, first: int | None = None) -> list[str]:
+    """The text in pieces of at most ``width`` (2 or more) columns, at least one piece; ``first``: of the first piece.
+
+    It breaks after any Chinese character; a Latin word or a number only where a row is too short for it.
     """
     pieces = []
-    while columns(text) > width:
-        end = _fitting(text, width)
-        if text[end - 1 : end + 1].isascii() and " " not in text[end - 1 : end + 1]:
-            end = text.rfind(" ", 0, end) + 1 or end
+    room = width if first is None else first
+    while columns(text) > room:
+        end = _break(text, _fitting(text, room))
         pieces.append(text[:end].rstrip(" "))
         text = text[end:].lstrip(" ")
+        room = width
     return [*pieces, text]
 
 
@@ -43,6 +44,18 @@ def _fitting(text: str, width: int) -> int:
         if used > width:
             return position
     return len(text)
+
+
+def _break(text: str, end: int) -> int:
+    """The last place up to ``end`` that is not within a word."""
+    for place in range(end, 0, -1):
+        if not (_in_word(text[place - 1]) and _in_word(text[place])):
+            return place
+    return end
+
+
+def _in_word(character: str) -> bool:
+    return character.isascii() and character != " "
 
 
 def _plain(line: str) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pytest
+from typing import Any
 
 from terminal_sdk.crypto import DecryptionFailed, Sm2PrivateKey, Sm2PublicKey
+from tests.support.tools import not_here
 
 HERE = Path(__file__).parent
 PACKAGES = ("sm-crypto", "iso_8583")
@@ -60,13 +58,6 @@ def running_node() -> Iterator[Node]:
         [program, "worker.js"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     ) as process:
         yield Node(process)  # leaving the block closes its input, at which it ends by itself
-
-
-def not_here(reason: str) -> NoReturn:
-    """Skip, or fail where everything should be there."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 class NodeKey(Sm2PrivateKey):

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from terminal_sdk.crypto import Certificate, RevocationList, Sm2PrivateKey, Sm2PublicKey, der, private_key_from_pem
-from tests.interop.node import not_here
+from tests.support.tools import not_here
 
 IDENTITY = "distid:1234567812345678"
 """The default identity (GM/T 0009), which the command must be told; otherwise it takes an empty one."""

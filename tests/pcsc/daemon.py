@@ -6,6 +6,8 @@ that runs already, and needs no root. Elsewhere it takes the system's place, whi
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import importlib.util
 import os
@@ -17,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 import pytest
 
@@ -26,7 +28,7 @@ from terminal_sdk.reader.pcsc import list_readers
 from terminal_sdk.reader.winscard import Context
 
 DRIVER = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
-SYSTEM_RUN = Path("/run")
+SYSTEM_SOCKET = Path("/run/pcscd/pcscd.comm")
 RUN = Path(tempfile.gettempdir()) / f"pcscd-{os.getpid()}"
 """Stands in for /run where the daemon has its own view of it."""
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
@@ -86,6 +88,7 @@ class Daemon:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: list[str] = []
+        self._lock: IO[str] | None = None
         self.cable = folder / "cable"
         self.contacts = folder / "contacts"
         for switch in (self.cable, self.contacts):
@@ -137,11 +140,26 @@ class Daemon:
         dies_with_us = ["setpriv", "--pdeathsig", "TERM"]
         own = namespace()
         if own is None:
-            if (SYSTEM_RUN / "pcscd" / "pcscd.comm").exists():
-                pytest.fail("another pcscd runs: stop it (systemctl stop pcscd.socket pcscd), or allow unshare --mount")
+            self._take_the_systems_place()
             return [*dies_with_us, "sh", "-c", pcscd]
         RUN.mkdir(mode=0o700, exist_ok=True)
         return [*dies_with_us, *own, "sh", "-c", f"mount --bind {RUN} /run && mkdir -p /run/pcscd && {pcscd}"]
+
+    def _take_the_systems_place(self) -> None:
+        """Wait for other test runs; refuse to meet a daemon that is not ours."""
+        if self._lock is None:
+            self._lock = (Path(tempfile.gettempdir()) / "settlement-pcscd.lock").open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(SYSTEM_SOCKET))
+            pytest.fail("another pcscd runs: stop it (systemctl stop pcscd.socket pcscd), or allow unshare --mount")
+
+    def close(self) -> None:
+        """Stop it for good."""
+        self.stop()
+        if self._lock is not None:
+            self._lock.close()
+        shutil.rmtree(RUN, ignore_errors=True)
 
     def _listed(self) -> int:
         assert self._process is not None

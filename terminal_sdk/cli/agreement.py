@@ -12,6 +12,7 @@ from terminal_sdk.cli.text import table
 from terminal_sdk.cli.till import Till
 from terminal_sdk.client import Bill
 from terminal_sdk.client.delivery import request_of
+from terminal_sdk.errors import KeyReused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +67,18 @@ def new_agreement(
     return Agreement(quote=None, ceiling_fen=most_fen, pin_wanted=most_fen > 0)
 
 
-def known_agreement(till: Till, key: str | None) -> Agreement | None:
+def known_agreement(till: Till, key: str | None, ceiling_fen: int | None) -> Agreement | None:
     """What stands in the journal under this key: the same key is the same attempt, with what was agreed to then.
 
-    A new offer would make it another request. None for a new key. Raises ``JournalError``.
+    A new offer would make it another request. None for a new key. Raises ``KeyReused`` for a ceiling (fen) that is
+    given now and was another one then, ``JournalError``.
     """
     entry = None if key is None else till.journal.find(key)
     request = None if entry is None else request_of(entry)
     if entry is None or not isinstance(request, wire.SettlementRequest):
         return None
+    if ceiling_fen is not None and ceiling_fen != request.bank_ceiling_fen:
+        raise KeyReused(entry.idempotency_key)
     return Agreement(
         quote=None if request.quote is None else _offer_behind(request.quote),
         ceiling_fen=request.bank_ceiling_fen,

@@ -18,6 +18,8 @@ BILL_BYTES_MAX = 8 * 1024 * 1024
 _CHINA = dt.timezone(dt.timedelta(hours=8))
 _CLASSES: dict[str, Category] = {"A": "A", "B": "B", "C": "C", "甲": "A", "乙": "B", "丙": "C"}
 _LINE_PARTS = 3
+_BYTE_ORDER_MARK = "\ufeff"
+"""Some editors on Windows begin a file with it."""
 
 
 class BillInvalid(ValueError):
@@ -47,17 +49,34 @@ class BillFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def read_bill(text: str) -> BillFile:
     """A bill in JSON (begins with a brace) or TOML. Raises ``BillInvalid``."""
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        found = _json(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except BillInvalid:
+        raise
     except json.JSONDecodeError as error:
         raise BillInvalid(f"no JSON (line {error.lineno}, column {error.colno})") from None
     except (tomllib.TOMLDecodeError, RecursionError):
         raise BillInvalid("neither JSON nor TOML") from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise BillInvalid("a number in it is too long") from None
     _refuse_numbers(found)
     try:
         return msgspec.convert(found, BillFile)
     except msgspec.ValidationError as error:
         raise BillInvalid(str(error)) from None
+
+
+def _json(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_doubles)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON would let the last of two amounts count, and another program the first; TOML refuses it by itself."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BillInvalid("an object holds the same name twice")
+    return found
 
 
 def line_entry(text: str) -> LineEntry:
@@ -94,6 +113,8 @@ def _line(position: int, entry: LineEntry) -> FeeLine:
     category = _CLASSES.get(entry.category.upper())
     if category is None:
         raise BillInvalid(f"line {position}: the class is A, B or C (甲, 乙, 丙)")
+    if not _is_text(entry.item_code) or not _is_text(entry.item_name):
+        raise BillInvalid(f"line {position}: the code or the name is not whole UTF-8")
     return FeeLine(
         line_no=position if entry.line_no is None else entry.line_no,
         item_code=entry.item_code,
@@ -102,6 +123,15 @@ def _line(position: int, entry: LineEntry) -> FeeLine:
         quantity=entry.quantity,
         amount_fen=_fen(position, entry),
     )
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be sent: half of a surrogate pair, or a byte of another character set, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fen(position: int, entry: LineEntry) -> int:

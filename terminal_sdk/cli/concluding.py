@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import msgspec
 from terminal_sdk.cli.failures import PrintingFailed
 from terminal_sdk.cli.outcomes import exit_of, receipt_id_of, result_lines, result_view
 from terminal_sdk.cli.printing import Paper, dressed, print_receipt
+from terminal_sdk.cli.speaking import json_text, say
 from terminal_sdk.cli.till import Till
 from terminal_sdk.errors import TerminalError
 from terminal_sdk.results import Result
@@ -24,10 +24,10 @@ def conclude(till: Till, result: Result, paper: Paper | None, *, as_json: bool, 
     """
     view = result_view(result, undoing=undoing)
     if not as_json:
-        click.echo("\n".join(result_lines(result)))
+        say("\n".join(result_lines(result)))
     view |= receipt_of(till, result, paper, as_json=as_json)
     if as_json:
-        click.echo(json.dumps(view, ensure_ascii=False, indent=2))
+        say(json_text(view))
     click.get_current_context().exit(exit_of(result, undoing=undoing))
 
 
@@ -46,7 +46,7 @@ def receipt_of(till: Till, result: Result, paper: Paper | None, *, as_json: bool
     except KeyboardInterrupt:
         problem = str(PrintingFailed("interrupted"))
     if problem is not None:
-        click.echo(
+        say(
             f"Receipt not printed: {problem}. The outcome above stands; settlement-terminal receipt {receipt_id}"
             " prints it",
             err=True,

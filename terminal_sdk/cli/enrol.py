@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import cast
@@ -18,6 +17,7 @@ from terminal_sdk.cli.gathering import hidden
 from terminal_sdk.cli.home import Home, PrinterSettings, TillSettings
 from terminal_sdk.cli.options import home_option, json_option
 from terminal_sdk.cli.profiles import PROFILES, ProfileName
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.text import table
 from terminal_sdk.client import Credentials, Terminal
 from terminal_sdk.errors import InvalidRequest
@@ -129,7 +129,7 @@ def _show(home: Home, own: Credentials, settings: TillSettings, *, as_json: bool
             "profile": settings.profile,
             "home": str(home.folder),
         }
-        click.echo(json.dumps(view, ensure_ascii=False, indent=2))
+        click.echo(json_text(view))
         return
     rows = [
         ("Terminal 终端", own.terminal_id),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 import click
 
 from terminal_sdk.cli.exits import Exit
+from terminal_sdk.cli.speaking import json_text, say
 from terminal_sdk.errors import TerminalError
 
 DEBUG_VARIABLE = "SETTLEMENT_TERMINAL_DEBUG"
@@ -46,7 +46,7 @@ class Failure:
     def as_json(self) -> str:
         """The object that stands on standard output under ``--json``."""
         body = {"exit_code": int(self.exit), "code": self.code, "message": self.message}
-        return json.dumps({"error": body}, ensure_ascii=False, indent=2)
+        return json_text({"error": body})
 
 
 class TillCommand(click.Command):
@@ -65,9 +65,9 @@ class TillCommand(click.Command):
             failure = failure_of(error)
             if failure.exit is Exit.FAILURE and os.environ.get(DEBUG_VARIABLE):
                 raise
-        click.echo(f"Error: {failure.message}", err=True)
+        say(f"Error: {failure.message}", err=True)
         if ctx.params.get("as_json"):
-            click.echo(failure.as_json())
+            say(failure.as_json())
         raise click.exceptions.Exit(failure.exit)
 
 

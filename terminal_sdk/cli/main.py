@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from terminal_sdk.cli.speaking import prepare_screen
+
 _COMMANDS = {
     "enrol": "enrol",
     "journal": "journal",
@@ -42,3 +44,4 @@ def main() -> None:
     Begin with enrol. read, readers and plug need neither till nor service. Each command tells its exit codes; 0 is
     always that what was asked for is done.
     """
+    prepare_screen()

@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import msgspec
 
 from terminal_sdk.cli.failures import PrintingFailed
 from terminal_sdk.cli.home import TillSettings
+from terminal_sdk.cli.speaking import say
 from terminal_sdk.cli.text import centred
 from terminal_sdk.receipt import to_printer, write_pdf
 from terminal_sdk.receipt.grid import WIDTH
@@ -57,7 +57,7 @@ def dressed(receipt: Receipt, paper: Paper, *, reprint: bool = False) -> Receipt
 def print_receipt(receipt: Receipt, paper: Paper, *, screen: bool) -> None:
     """Print everywhere it should go. Raises ``PrintingFailed``, ``PdfUnavailable``, ``FontMissing``."""
     if screen:
-        click.echo(receipt.text, nl=False)
+        say(receipt.text, newline=False)
     try:
         if paper.printer is not None:
             _append(paper.printer, to_printer(receipt, encoding=paper.encoding, cut=paper.cut))

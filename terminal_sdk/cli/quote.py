@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +15,7 @@ from terminal_sdk.cli.gathering import gathered_bill
 from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.options import bill_options, home_option, json_option, reader_options, remainder_option
 from terminal_sdk.cli.outcomes import quote_lines
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.till import open_till
 from terminal_sdk.wire import Remainder
 
@@ -61,6 +61,6 @@ def quote(
     with open_till(home) as till, CardSession(device) as card:
         offer = till.run(till.terminal.quote(card=card, remainder=remainder or counter.remainder, **bill))
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(offer), ensure_ascii=False, indent=2))
+        click.echo(json_text(msgspec.to_builtins(offer)))
     else:
         click.echo("\n".join(quote_lines(offer, bill["visit_no"])))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from terminal_sdk.cli.cards import chosen_reader
 from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.gathering import hidden
 from terminal_sdk.cli.options import reader_options
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.reader import CardReader
 
 
@@ -63,6 +63,6 @@ def _show(reader: CardReader, pin: str | None, *, as_json: bool, reveal: bool) -
             session.verify_pin(pin)
         view = view_of(session.read(), reveal=reveal)
     if as_json:
-        click.echo(json.dumps(view, ensure_ascii=False, indent=2))
+        click.echo(json_text(view))
     else:
         click.echo("\n".join(lines_of(view)))

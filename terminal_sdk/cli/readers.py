@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from terminal_sdk.cli.exits import Exit, exit_lines
 from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.options import json_option
+from terminal_sdk.cli.speaking import json_text
 
 
 @click.command(
@@ -26,7 +25,7 @@ def readers(as_json: bool) -> None:
 
     names = list_readers()
     if as_json:
-        click.echo(json.dumps({"readers": names}, ensure_ascii=False, indent=2))
+        click.echo(json_text({"readers": names}))
         return
     for name in names:
         click.echo(name)

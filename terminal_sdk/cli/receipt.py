@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.options import home_option, json_option, print_options
 from terminal_sdk.cli.printing import Paper, dressed, print_receipt
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.targets import last_key
 from terminal_sdk.cli.till import Till, open_till
 
@@ -59,9 +59,9 @@ def receipt(
         found = till.run(till.terminal.receipt(wanted))
         paper = Paper.of(till.settings, printer, pdf, font)
     shown = found if plain else dressed(found, paper, reprint=True)
-    if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(shown), ensure_ascii=False, indent=2))
     print_receipt(shown, paper, screen=not as_json)
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(shown)))
 
 
 def _last_id(till: Till) -> str:

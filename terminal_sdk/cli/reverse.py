@@ -80,7 +80,6 @@ def reverse(
             name = " ".join(str(each) for each in target.values())
             click.confirm(f"Take back {name}? 确认冲正", abort=True, err=as_json)
         with till.minding_ctrl_c():
-            result = till.run(till.terminal.reverse(reason=reason, **target))
-            followed = till.run(till.terminal.wait(result, timeout_s=wait_s))
+            result = till.follow(till.run(till.terminal.reverse(reason=reason, **target)), wait_s)
         paper = None if no_receipt else Paper.of(till.settings, printer, pdf, font)
-        conclude(till, followed, paper, as_json=as_json, undoing=True)
+        conclude(till, result, paper, as_json=as_json, undoing=True)

@@ -124,7 +124,7 @@ def settle(
     with open_till(home) as till:
         till.name_open_attempts()
         with CardSession(device) as card:
-            agreement = known_agreement(till, key) or new_agreement(
+            agreement = known_agreement(till, key, ceiling_fen) or new_agreement(
                 till, card, bill, who_pays_rest, ceiling_fen, wants_quote=wants_quote
             )
             if not agreed and not agreement.given_before:
@@ -147,7 +147,7 @@ def settle(
                     )
                 )
         with till.minding_ctrl_c(own_key):
-            result = till.run(till.terminal.wait(result, timeout_s=wait_s))
+            result = till.follow(result, wait_s)
         paper = None if no_receipt else Paper.of(settings, printer, pdf, font)
         conclude(till, result, paper, as_json=as_json)
 

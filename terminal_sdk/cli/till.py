@@ -12,8 +12,10 @@ import click
 
 from terminal_sdk.cli.failures import Interrupted
 from terminal_sdk.cli.home import Home, TillSettings
+from terminal_sdk.cli.interrupts import CtrlC
 from terminal_sdk.client import Credentials, Terminal
 from terminal_sdk.journal import Journal
+from terminal_sdk.results import NotYetKnown, Result
 
 T = TypeVar("T")
 _NAMED_MAX = 10
@@ -26,11 +28,23 @@ class Till:
     settings: TillSettings
     journal: Journal
     terminal: Terminal
-    runner: asyncio.Runner
+    ctrl_c: CtrlC
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         """One call of the terminal, to its end. Raises what it raises, and ``KeyboardInterrupt``."""
-        return self.runner.run(call)
+        return self.ctrl_c.run(call)
+
+    def follow(self, result: Result, wait_s: float) -> Result:
+        """Wait for what is not final yet. Ctrl-C ends the waiting, and nothing else, once the outcome is decided.
+
+        Raises ``KeyboardInterrupt`` while it is not.
+        """
+        try:
+            return self.run(self.terminal.wait(result, timeout_s=wait_s))
+        except KeyboardInterrupt:
+            if isinstance(result, NotYetKnown):
+                raise
+            return result
 
     def name_open_attempts(self) -> None:
         """Tell on standard error what an earlier run left open. Raises ``JournalError``."""
@@ -48,8 +62,10 @@ class Till:
     def minding_ctrl_c(self, key: str | None = None) -> Iterator[None]:
         """Around whatever may leave an attempt behind: Ctrl-C then names it. ``key``: the attempt of this run.
 
-        Raises ``Interrupted``, or ``click.Abort`` if nothing was written.
+        From here until the till is closed, Ctrl-C only cuts the waiting short. Raises ``Interrupted``, or
+        ``click.Abort`` if nothing was written.
         """
+        self.ctrl_c.arm()
         try:
             yield
         except KeyboardInterrupt:
@@ -73,10 +89,12 @@ def open_till(home: Home) -> Iterator[Till]:
     with home.journal(own) as journal, asyncio.Runner() as runner:
         terminal = _terminal(settings, own, journal)
         runner.run(_entered(terminal))
+        ctrl_c = CtrlC(runner)
         try:
-            yield Till(settings=settings, journal=journal, terminal=terminal, runner=runner)
+            yield Till(settings=settings, journal=journal, terminal=terminal, ctrl_c=ctrl_c)
         finally:
             runner.run(terminal.__aexit__(None, None, None))
+            ctrl_c.disarm()
 
 
 def _terminal(settings: TillSettings, own: Credentials, journal: Journal) -> Terminal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -13,6 +12,7 @@ from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.journal.entries import entry_view
 from terminal_sdk.cli.options import home_option, json_option
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.text import pad
 
 LIMIT_MAX = 1_000
@@ -41,7 +41,7 @@ def list_attempts(home: Home, all_attempts: bool, limit: int, as_json: bool) -> 
         entries = journal.recent(limit) if all_attempts else journal.open_entries()
     views = [entry_view(entry, whole=False) for entry in entries]
     if as_json:
-        click.echo(json.dumps({"attempts": views}, ensure_ascii=False, indent=2))
+        click.echo(json_text({"attempts": views}))
         return
     for view in views:
         click.echo(_row(view))

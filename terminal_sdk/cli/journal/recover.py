@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.options import home_option, json_option, print_options
 from terminal_sdk.cli.outcomes import result_lines, result_view
 from terminal_sdk.cli.printing import Paper
+from terminal_sdk.cli.speaking import json_text, say
 from terminal_sdk.cli.till import open_till
 from terminal_sdk.results import NotYetKnown
 
@@ -65,11 +65,11 @@ def recover(
         views = []
         for result in results:
             if not as_json:
-                click.echo("\n".join([*result_lines(result), ""]))
+                say("\n".join([*result_lines(result), ""]))
             views.append(result_view(result) | receipt_of(till, result, paper, as_json=as_json))
     if as_json:
-        click.echo(json.dumps({"attempts": views}, ensure_ascii=False, indent=2))
+        say(json_text({"attempts": views}))
     elif not results:
-        click.echo("nothing was open 无未决交易", err=True)
+        say("nothing was open 无未决交易", err=True)
     still_open = any(isinstance(result, NotYetKnown) for result in results)
     click.get_current_context().exit(Exit.NOT_YET_KNOWN if still_open else Exit.DONE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from terminal_sdk.cli.exits import Exit, exit_lines
@@ -12,6 +10,7 @@ from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.journal.entries import entry_view
 from terminal_sdk.cli.options import home_option, json_option
 from terminal_sdk.cli.outcomes import money
+from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.text import table
 
 
@@ -31,7 +30,7 @@ def show(key: str, home: Home, as_json: bool) -> None:
         raise click.UsageError("the journal holds no attempt under this key; journal list --all shows the keys")
     view = entry_view(entry, whole=True)
     if as_json:
-        click.echo(json.dumps(view, ensure_ascii=False, indent=2))
+        click.echo(json_text(view))
         return
     request = view["request"] or {}
     rows = [

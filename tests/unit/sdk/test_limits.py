@@ -123,8 +123,8 @@ def test_printing_keeps_chinese_text_and_cuts() -> None:
         bank=None,
         text="某药店\n合计 0.01",
     )
-    assert to_printer(receipt) == b"\x1b@" + "某药店\n合计 0.01\n".encode("gb18030") + b"\x1bd\x04\x1dV\x01"
-    assert to_printer(receipt, encoding="ascii", cut=False) == b"\x1b@???\n?? 0.01\n\x1bd\x04"
+    assert to_printer(receipt) == b"\x1b@\x1c&" + "某药店\n合计 0.01\n".encode("gb18030") + b"\x1bd\x04\x1dV\x01"
+    assert to_printer(receipt, encoding="ascii", cut=False) == b"\x1b@??????\n???? 0.01\n\x1bd\x04"
 
 
 def test_every_public_name_is_there() -> None:

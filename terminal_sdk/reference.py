@@ -18,9 +18,9 @@ _HEAD = """\
 # The terminal kit's public names
 
 Made from the code by `python -m terminal_sdk.reference`; a test holds it equal. What is not listed here may change
-without notice. The guides show them at work: [terminal makers](../guide/terminal-maker.md), \
-[the plain client](../guide/terminal-maker-sync.md),
-[real readers](../guide/readers.md), [receipts](../guide/receipts.md).
+without notice. The guides show them at work: [terminal makers](../guide/terminal-maker.md),
+[the plain client](../guide/terminal-maker-sync.md), [real readers](../guide/readers.md),
+[receipts](../guide/receipts.md).
 """
 
 

@@ -32,24 +32,28 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class City:
-    """The service under measurement, its tills, and the cards that nobody has seen yet."""
+    """The service under measurement, its tills, and the cards that nobody has seen yet.
+
+    ``cold``: the service's database connections have to plan their statements (again).
+    """
 
     stand: Stand
     stores: list[str]
     fresh: dict[Payment, list[CardKey]] = field(default_factory=lambda: {"account": [], "bank": []})
     settled: int = 0
-    warm: set[Payment] = field(default_factory=set)
+    cold: bool = True
+    tried_out: bool = False
     _admitted: int = 0
     _reserved: Counter[Payment] = field(default_factory=Counter)
 
     async def reserve(self, payment: Payment, count: int) -> None:
         """Have so many cards more than were reserved before: admitting must not fall between measurements."""
         self._reserved[payment] += count
-        await self._stock(payment, self._reserved[payment])
+        await self.stock(payment, self._reserved[payment])
 
     async def cards(self, payment: Payment, count: int) -> list[CardKey]:
         """So many cards for this kind of bill, never used before; missing ones are admitted now."""
-        await self._stock(payment, count)
+        await self.stock(payment, count)
         taken, self.fresh[payment] = self.fresh[payment][:count], self.fresh[payment][count:]
         return taken
 
@@ -58,7 +62,7 @@ class City:
         self.settled += tally.done
         self.fresh[payment] += tally.unused(cards)
 
-    async def _stock(self, payment: Payment, count: int) -> None:
+    async def stock(self, payment: Payment, count: int) -> None:
         """Have so many unused cards; their rows are then analysed, as the server's own vacuum would in time."""
         missing = count - len(self.fresh[payment])
         if missing <= 0:
@@ -79,6 +83,7 @@ class City:
         )
         self.fresh[payment] += [patient.card for patient in patients]
         await self.stand.base.pool.execute("vacuum analyze")
+        self.cold = True
 
 
 class World:

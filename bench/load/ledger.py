@@ -24,7 +24,7 @@ from settlement.policy.split import Balances, split_bill
 INSTITUTION = "H31010100099"
 _TERMINAL = "BENCH001"
 _BANK = "ICBC"
-REHEARSALS = 5
+REHEARSALS = 10
 _VERSION = 1  # of accounts that one credit has been booked on
 _KEY_DAYS = 400
 

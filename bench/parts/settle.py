@@ -12,19 +12,55 @@ from bench.loader import Measured
 from bench.readings import loop_readings, per_core
 from bench.world import MARGIN, City, World, new_mark
 from loadtest.population import PIN
+from loadtest.prepared import CardKey
 
 TITLES: dict[Payment, str] = {"account": "account only", "bank": "account + bank"}
 _GUESS_PER_S = 300.0
-_WARM_UP_S = 20.0
-_WARM_UP_BILLS_PER_S = 100.0
-_WARM_UP_BILLS_MAX = 300
 _TRIAL_S = 0.5
+_TRIAL_GUESS_PER_S = 150.0
+_WARM_UP_S_MAX = 20.0
+_WARM_UP_BILLS_PER_S = 100.0
+_WARM_UP_BILLS_MAX = 200
 
 
 async def run_http(world: World, city: City, payment: Payment, plan: Closed | Planned, count: int) -> Measured:
     """One run with fresh cards, as many as are planned or at most ``count``. Raises ``BenchError``."""
-    tills = plan.clients if isinstance(plan, Closed) else len(city.stores)
     cards = await city.cards(payment, count)
+    await warm_up(world, city)
+    return await _run(world, city, payment, plan, cards)
+
+
+async def warm_up(world: World, city: City) -> None:
+    """Settle some bills of each kind, with as many tills as there will be, unless the service is warm.
+
+    Analysing tables makes every database connection of the service plan its statements anew, which costs more than the
+    settlements themselves.
+    """
+    if not city.cold:
+        return
+    # First all cards: admitting the missing ones would make the service cold again.
+    dealt = {payment: await city.cards(payment, _warm_up_bills(world)) for payment in TITLES}
+    city.cold = False
+    for payment, cards in dealt.items():
+        plan = Closed(clients=world.options.most_clients, seconds=_WARM_UP_S_MAX)  # over when the cards are
+        await _run(world, city, payment, plan, cards)
+
+
+async def reached(world: World, city: City, payment: Payment, clients: int) -> float:
+    """Settlements per second that so many clients reach here: remembered, or tried out now."""
+    key = f"settle.{payment}/{clients}"
+    known = world.learnt(key)
+    if known is None:
+        trial = Closed(clients=clients, seconds=min(_TRIAL_S, world.options.seconds))
+        await _prepare_trials(world, city)
+        measured = await run_http(world, city, payment, trial, _trial_bills(world))
+        known = measured.tally.done / measured.tally.elapsed_s
+        world.learn(key, known)
+    return known
+
+
+async def _run(world: World, city: City, payment: Payment, plan: Closed | Planned, cards: list[CardKey]) -> Measured:
+    tills = plan.clients if isinstance(plan, Closed) else len(city.stores)
     job = HttpJob(
         base_url=city.stand.base_url,
         stores=city.stores[:tills],
@@ -38,27 +74,24 @@ async def run_http(world: World, city: City, payment: Payment, plan: Closed | Pl
     return measured
 
 
-async def reached(world: World, city: City, payment: Payment, clients: int) -> float:
-    """Settlements per second that so many clients reach here: remembered, or tried out now.
+async def _prepare_trials(world: World, city: City) -> None:
+    """Cards for a warm-up and the trials, and others set aside for the warm-up before the measurements; once."""
+    if city.tried_out:
+        return
+    city.tried_out = True
+    warm_up_bills = _warm_up_bills(world)
+    for payment in TITLES:
+        await city.stock(payment, warm_up_bills + _trial_bills(world) * (len(world.options.clients) + 1))
+        await city.reserve(payment, warm_up_bills)
 
-    Before the first trial of a kind of bill the service is warmed up with as many tills as there will be: a database
-    connection of the service plans every statement anew, which costs more than the settlements themselves.
-    """
-    key = f"settle.{payment}/{clients}"
-    known = world.learnt(key)
-    if known is None:
-        if payment not in city.warm:
-            bills = min(_WARM_UP_BILLS_MAX, round(_WARM_UP_BILLS_PER_S * world.options.seconds))
-            warm_up = Closed(clients=world.options.most_clients, seconds=_WARM_UP_S)  # over when the cards are
-            await run_http(world, city, payment, warm_up, max(bills, world.options.most_clients))
-            city.warm.add(payment)
-        trial = Closed(clients=clients, seconds=min(_TRIAL_S, world.options.seconds))
-        measured = await run_http(
-            world, city, payment, trial, world.expected(f"trial.{payment}", trial.seconds, _GUESS_PER_S)
-        )
-        known = measured.tally.done / measured.tally.elapsed_s
-        world.learn(key, known)
-    return known
+
+def _warm_up_bills(world: World) -> int:
+    bills = min(_WARM_UP_BILLS_MAX, round(_WARM_UP_BILLS_PER_S * world.options.seconds))
+    return max(bills, world.options.most_clients)
+
+
+def _trial_bills(world: World) -> int:
+    return world.expected("trial", min(_TRIAL_S, world.options.seconds), _TRIAL_GUESS_PER_S)
 
 
 async def _measure(world: World, city: City, payment: Payment, clients: int) -> list[Reading]:
@@ -73,9 +106,10 @@ async def _measure(world: World, city: City, payment: Payment, clients: int) -> 
 @contextlib.asynccontextmanager
 async def _open(world: World) -> AsyncIterator[Sequence[Cell]]:
     city = await world.open_city()
-    for payment, title in TITLES.items():
+    for payment in TITLES:
         for clients in world.options.clients:
             await reached(world, city, payment, clients)
+    for payment, title in TITLES.items():
         needed = sum(
             world.expected(f"settle.{payment}/{clients}", world.options.seconds, _GUESS_PER_S)
             for clients in world.options.clients

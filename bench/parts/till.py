@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from bench.cells import Cell, Part, Reading, counted
 from bench.load.jobs import Closed, TillJob
-from bench.parts.settle import reached
+from bench.parts.settle import reached, warm_up
 from bench.readings import loop_readings
 from bench.world import City, World, new_mark
 from loadtest.population import PIN
@@ -21,6 +21,7 @@ async def _measure(world: World, city: City, clients: int) -> list[Reading]:
     seconds, mark = world.options.seconds, new_mark()
     rate = await reached(world, city, "account", clients)
     cards = await city.cards("account", world.expected(f"till/{clients}", seconds, rate))
+    await warm_up(world, city)
     folder = world.folder / "journals"
     await asyncio.to_thread(folder.mkdir, exist_ok=True)
     job = TillJob(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from terminal_sdk.cli.exits import MEANINGS, Exit
@@ -13,7 +14,7 @@ from terminal_sdk.cli.printing import Paper, dressed
 from terminal_sdk.cli.profiles import PROFILES
 from terminal_sdk.cli.text import centred, pad, table
 from terminal_sdk.receipt.grid import WIDTH, columns
-from tests.support.receipts import settled, split
+from tests.support.receipts import reversed_, settled, split
 
 SETTINGS = TillSettings(base_url="https://pos.example", terminal_id="TILL0001", profile="pharmacy")
 
@@ -46,6 +47,19 @@ def test_the_counters_lines_fit_the_paper_and_leave_the_text_alone(profile: str)
         PROFILES[profile].footer,  # type: ignore[index]
     ]
     assert max(columns(line) for line in lines) <= WIDTH
+
+
+def test_what_is_said_of_the_goods_is_not_said_of_a_reversal() -> None:
+    paper = Paper.of(SETTINGS, None, None, None)
+    assert dressed(reversed_(), paper).text.endswith(reversed_().text)
+    assert PROFILES["pharmacy"].header in dressed(reversed_(), paper).text
+
+
+def test_a_long_header_goes_on_in_the_next_row() -> None:
+    settings = msgspec.structs.replace(SETTINGS, receipt=ReceiptSettings(header="上海市" * 20))
+    rows = dressed(settled(), Paper.of(settings, None, None, None)).text.splitlines()
+    assert "".join(row.strip() for row in rows[:3]) == "上海市" * 20
+    assert max(columns(row) for row in rows) <= WIDTH
 
 
 def test_settings_are_read_as_they_were_written(tmp_path: Path) -> None:

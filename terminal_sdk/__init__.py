@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from terminal_sdk.client import Bill, Credentials, RetryPolicy, Terminal
+    from terminal_sdk.client import Bill, Credentials, RetryPolicy, SyncTerminal, Terminal
     from terminal_sdk.errors import (
         AnswerInvalid,
         AttemptStillOpen,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RequestRefused,
         ServiceUnreachable,
         SignInRefused,
+        TerminalClosed,
         TerminalError,
     )
     from terminal_sdk.journal import Journal, JournalEntry
@@ -57,7 +58,9 @@ __all__ = [
     "ServiceUnreachable",
     "Settled",
     "SignInRefused",
+    "SyncTerminal",
     "Terminal",
+    "TerminalClosed",
     "TerminalError",
     "to_printer",
 ]

@@ -187,7 +187,13 @@ class Journal:
         """All attempts without an answer, oldest first. Raises ``JournalError``."""
         return self._select("where state <> 'answered' order by prepared_at, idempotency_key")
 
-    def _select(self, where: str, *values: str) -> list[JournalEntry]:
+    def recent(self, limit: int, *, operation: Operation | None = None) -> list[JournalEntry]:
+        """The newest attempts, newest first, at most ``limit``; all, or those of one kind. Raises ``JournalError``."""
+        if operation is None:
+            return self._select("order by prepared_at desc, idempotency_key limit ?", limit)
+        return self._select("where operation = ? order by prepared_at desc, idempotency_key limit ?", operation, limit)
+
+    def _select(self, where: str, *values: str | int) -> list[JournalEntry]:
         with self._lock, _sqlite_errors("read"):
             rows = self._db.execute(_SELECT + where, values).fetchall()
         return [self._entry(row) for row in rows]

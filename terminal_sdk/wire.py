@@ -240,7 +240,10 @@ class ReceiptLine(Struct, frozen=True, kw_only=True):
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
-    """The receipt as data and as printable text (48 columns, 80 mm paper). Names and numbers are masked."""
+    """The receipt as data and as printable text (48 columns, 80 mm paper). Names and numbers are masked.
+
+    ``bank_notice`` says why no bank account paid the remainder (a code, as in ``Settlement``), else null.
+    """
 
     receipt_id: str
     kind: Literal["settlement", "reversal"]
@@ -257,6 +260,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     lines: list[ReceiptLine]
     split: Split
     bank: BankPart | None
+    bank_notice: str | None = None
     text: str
 
 

@@ -22,6 +22,15 @@ DURABLE_COMMITS = frozenset({"on", "remote_apply"})
 """The values of synchronous_commit that return only when the commit is safe here and on a synchronous replica."""
 
 _CONNECT_TIMEOUT_S = 10.0
+PLANS_BY_KEY = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Every hot statement finds a few rows by key. Planning it anew for its values costs more than running it, so it is
+planned once; and because that may be while its tables are still empty, ways that read whole tables are ruled out.
+``plan_freely`` lifts this."""
 _REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,  # also a wrong password
     asyncpg.InvalidCatalogNameError,
@@ -46,12 +55,14 @@ async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
             min_size=settings.db_pool_min,
             max_size=settings.db_pool_max,
             init=_prepare,
+            reset=_reset,
             timeout=_CONNECT_TIMEOUT_S,
             server_settings={
                 "application_name": "settlement",
                 "timezone": "UTC",
                 "statement_timeout": str(settings.db_statement_timeout_ms),
                 "idle_in_transaction_session_timeout": "60000",
+                **PLANS_BY_KEY,
             },
         )
     except (OSError, TimeoutError, *_REFUSALS) as error:
@@ -68,6 +79,13 @@ async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
         await pool.close()
         raise
     return pool
+
+
+async def plan_freely(connection: Connection) -> None:
+    """For a transaction that reads whole tables: the planner may choose any way, until the transaction ends."""
+    await connection.execute(
+        "; ".join(["SET LOCAL plan_cache_mode = auto", *(f"SET LOCAL {name} = on" for name in list(PLANS_BY_KEY)[1:])])
+    )
 
 
 async def check_server(connection: Connection, *, allow_weak_durability: bool) -> None:
@@ -107,6 +125,12 @@ def address(url: str) -> str:
     except ValueError:
         return "(an address that cannot be read)"
     return f"{host}:{port}/{unquote(parts.path.lstrip('/'))}"
+
+
+async def _reset(connection: Connection) -> None:
+    """Nothing in the usual case: no code leaves session state behind, and asyncpg's reset is a round trip each time."""
+    if connection.is_in_transaction():
+        await connection.reset()
 
 
 async def _prepare(connection: Connection) -> None:

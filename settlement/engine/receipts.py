@@ -1,15 +1,29 @@
-"""The printable receipt: 48 columns for 80 mm paper; Chinese characters count two columns; names and numbers masked."""
+"""The printable receipt: rows of 48 columns for 80 mm paper, one layout for every printer and for PDF."""
 
 from __future__ import annotations
 
-import datetime as dt
 import unicodedata
+from collections.abc import Iterator
 
 from settlement.businessdate import SHANGHAI
-from terminal_sdk.wire import BankPart, ReceiptLine, Split
+from terminal_sdk.receipt.grid import WIDTH, columns, wrap
+from terminal_sdk.wire import BankPart, Receipt, ReceiptLine
 
-WIDTH = 48
 _RULE = "-" * WIDTH
+_CLASSES = {"A": "甲", "B": "乙", "C": "丙"}
+_NAME_STARTS = 3
+_QUANTITY_COLUMNS = 7
+_AMOUNT_COLUMNS = 12
+_NOT_PRINTED = {"Cf", "Mn", "Me"}
+
+_NOTICES = {
+    "NO_BANK_ACCOUNT": "本卡无银行账户",
+    "FINANCIAL_NOT_ACTIVE": "金融功能未激活",
+    "FINANCIAL_FROZEN": "金融功能已冻结",
+    "BANK_UNAVAILABLE": "银行暂时无法联系",
+}
+# Receipts are shown to employers and insurers: what a bank says of the patient's account stays out of them.
+_BANK_REFUSED = "银行未受理"
 
 
 def yuan(amount_fen: int) -> str:
@@ -18,75 +32,107 @@ def yuan(amount_fen: int) -> str:
     return f"{sign}{abs(amount_fen) // 100}.{abs(amount_fen) % 100:02d}"
 
 
-def columns(text: str) -> int:
-    """How many columns a printer gives the text: two for wide (Chinese) characters."""
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)
+def receipt_text(receipt: Receipt, bank_name: str | None = None) -> str:
+    """The text of a receipt, from all its fields but ``text``; for a reversal the amounts stand with a minus sign.
+
+    ``bank_name`` is printed in place of the bank's code. Nothing is cut: what does not fit goes on in another row.
+    """
+    parts = (_head(receipt), _circumstances(receipt), _bill(receipt), _payers(receipt), _bank(receipt, bank_name))
+    blocks = ["".join(f"{row}\n" for row in part) for part in parts]
+    return f"{_RULE}\n".join(block for block in blocks if block)
 
 
-def _cut(text: str, width: int) -> str:
-    kept = ""
-    for each in text:
-        if columns(kept + each) > width:
-            break
-        kept += each
-    return kept
+def _head(receipt: Receipt) -> Iterator[str]:
+    for piece in wrap(_printed(receipt.institution_name)):
+        yield _centred(piece)
+    if receipt.kind == "reversal":
+        yield _centred("医保结算冲正单")
+        yield _centred("*** 冲正: 原结算已撤销, 款项退回 ***")
+    else:
+        yield _centred("医保结算单")
 
 
-def _row(left: str, right: str) -> str:
-    left = _cut(left, WIDTH - columns(right) - 1)
-    return left + " " * (WIDTH - columns(left) - columns(right)) + right
+def _circumstances(receipt: Receipt) -> Iterator[str]:
+    yield f"单号 {receipt.receipt_id}"
+    if receipt.kind == "reversal":
+        yield f"原单号 {receipt.settlement_id}"
+    yield f"时间 {receipt.issued_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+    yield from _pair(f"机构 {receipt.institution_id}", f"终端 {receipt.terminal_id}")
+    yield from wrap(f"就诊号 {receipt.visit_no}")
+    yield from _pair(f"姓名 {_printed(receipt.patient)}", f"卡号 {receipt.card_number}")
+    yield from _pair(f"服务日期 {receipt.service_date}", f"入账日期 {receipt.posting_date}")
 
 
-def _centre(text: str) -> str:
-    text = _cut(text, WIDTH)
-    return " " * ((WIDTH - columns(text)) // 2) + text
+def _bill(receipt: Receipt) -> Iterator[str]:
+    yield from _columns("类", "项目", "数量", "金额(元)")
+    for line in receipt.lines:
+        yield from _item(line, _sign(receipt))
 
 
-def receipt_text(
-    *,
-    kind: str,
-    receipt_id: str,
-    institution_name: str,
-    institution_id: str,
-    terminal_id: str,
-    visit_no: str,
-    patient: str,
-    card_number: str,
-    service_date: dt.date,
-    posting_date: dt.date,
-    issued_at: dt.datetime,
-    lines: list[ReceiptLine],
-    split: Split,
-    bank: BankPart | None,
-) -> str:
-    """The receipt as text; for a reversal the amounts stand with a minus sign."""
-    sign = -1 if kind == "reversal" else 1
-    local = issued_at.astimezone(SHANGHAI).strftime("%Y-%m-%d %H:%M:%S")
-    out = [
-        _centre(institution_name),
-        _centre("医保结算单" if sign > 0 else "医保结算冲正单"),
-        _RULE,
-        _row(f"就诊号 {visit_no}", f"终端 {terminal_id}"),
-        _row(f"姓名 {patient}", f"卡号 {card_number}"),
-        _row(f"服务日期 {service_date}", f"入账日期 {posting_date}"),
-        _RULE,
-    ]
-    classes = {"A": "甲", "B": "乙", "C": "丙"}
-    for line in lines:
-        amount = yuan(sign * line.amount_fen)
-        out.append(_row(f"{classes[line.category]} {line.item_name} ×{line.quantity}", amount))
-    out += [_RULE, _row("合计", yuan(sign * split.total_fen))]
+def _item(line: ReceiptLine, sign: int) -> Iterator[str]:
+    yield from _columns(_CLASSES[line.category], _printed(line.item_name), line.quantity, yuan(sign * line.amount_fen))
+
+
+def _payers(receipt: Receipt) -> Iterator[str]:
+    split = receipt.split
+    yield _row(f"合计({len(receipt.lines)}项)", yuan(_sign(receipt) * split.total_fen))
     for label, amount_fen in (
         ("当年账户支付", split.current_year_fen),
         ("历年账户支付", split.carried_over_fen),
         ("银行卡支付", split.bank_fen),
-        ("现金", split.cash_fen),
+        ("现金支付", split.cash_fen),
+        ("其中自费(丙类)", split.own_expense_fen),
     ):
         if amount_fen:
-            out.append(_row(label, yuan(sign * amount_fen)))
-    if split.own_expense_fen:
-        out.append(_row("其中自费(丙类)", yuan(sign * split.own_expense_fen)))
-    if bank is not None and split.bank_fen:
-        out += [_row(f"银行 {bank.bank}", f"参考号 {bank.reference}")]
-    out += [_RULE, f"机构 {institution_id}", f"单号 {receipt_id}", f"时间 {local}"]
-    return "\n".join(out) + "\n"
+            yield _row(label, yuan(_sign(receipt) * amount_fen))
+
+
+def _bank(receipt: Receipt, bank_name: str | None) -> Iterator[str]:
+    if receipt.bank is not None and receipt.split.bank_fen:
+        yield from _bank_leg(receipt.bank, bank_name)
+    elif receipt.bank_notice is not None and receipt.split.cash_fen:
+        yield f"银行卡未扣款: {_NOTICES.get(receipt.bank_notice, _BANK_REFUSED)}"
+
+
+def _bank_leg(bank: BankPart, name: str | None) -> Iterator[str]:
+    yield from _pair(f"银行 {_printed(name or bank.bank)}", f"参考号 {bank.reference}")
+    if bank.authorisation:
+        yield f"授权号 {bank.authorisation}"
+
+
+def _sign(receipt: Receipt) -> int:
+    return -1 if receipt.kind == "reversal" else 1
+
+
+def _columns(category: str, name: str, quantity: str, amount: str) -> Iterator[str]:
+    """One item: its name goes on below itself where it is long, the figures stand beside its first row."""
+    figures = f"{_right(quantity, _QUANTITY_COLUMNS)} {_right(amount, _AMOUNT_COLUMNS)}"
+    first, *more = wrap(name, WIDTH - _NAME_STARTS, first=WIDTH - _NAME_STARTS - columns(figures) - 1)
+    yield _row(f"{category} {first}", figures)
+    for piece in more:
+        yield " " * _NAME_STARTS + piece
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - columns(text)) + text
+
+
+def _row(left: str, right: str) -> str:
+    return left + _right(right, WIDTH - columns(left))
+
+
+def _pair(left: str, right: str) -> list[str]:
+    """Two facts in one row where they fit, else below each other."""
+    if columns(left) + 1 + columns(right) <= WIDTH:
+        return [_row(left, right)]
+    return [*wrap(left), *wrap(right)]
+
+
+def _centred(text: str) -> str:
+    return " " * ((WIDTH - columns(text)) // 2) + text
+
+
+def _printed(text: str) -> str:
+    """Without what takes no room of its own on paper: marks are joined to their letters, joiners and the like go."""
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(each for each in composed if unicodedata.category(each) not in _NOT_PRINTED)

@@ -213,15 +213,11 @@ class SettlementEngine:
             lines=lines,
             split=split,
             bank=bank,
+            bank_notice=facts["bank_notice"],
             text="",
         )
-        text = receipt_text(
-            **{
-                field: getattr(receipt, field)
-                for field in receipt.__struct_fields__
-                if field not in {"settlement_id", "text"}
-            }
-        )
+        known = None if bank is None else self._context.directory.banks.get(bank.bank)
+        text = receipt_text(receipt, None if known is None else known.name_zh)
         return msgspec.structs.replace(receipt, text=text)
 
 

@@ -174,16 +174,14 @@ class Ledger:
         return found
 
     async def _status_batch(self, items: Sequence[SagaKey]) -> list[Row | None]:
-        found: list[Row | None] = [None] * len(items)
-        rows = await self._pool.fetch(
-            SQL["settlement_statuses"],
-            [key.person_id for key in items],
-            [key.acceptance_date for key in items],
-            [key.saga_id for key in items],
-        )
-        for row in rows:
-            found[row["ord"] - 1] = row
-        return found
+        found: dict[SagaKey, Row] = {}
+        for date in {key.acceptance_date for key in items}:  # one, but for the minutes around midnight
+            keys = [key for key in items if key.acceptance_date == date]
+            rows = await self._pool.fetch(
+                SQL["settlement_statuses"], [key.person_id for key in keys], date, [key.saga_id for key in keys]
+            )
+            found |= {keys[row["ord"] - 1]: row for row in rows}
+        return [found.get(key) for key in items]
 
 
 def _numbered(items: Sequence[msgspec.Struct]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from settlement.db.pool import plan_freely
 from settlement.db.queries import load_queries
 from settlement.ledger.records import Row
 
@@ -18,7 +19,9 @@ INVARIANTS = tuple(name for name in SQL if name not in _DATA)
 
 async def read_bank_legs(pool: asyncpg.Pool) -> list[Row]:
     """Every bank leg as it stands now, with what the banks' books must show for it."""
-    return list(await pool.fetch(SQL["bank_legs"]))
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await plan_freely(connection)
+        return list(await connection.fetch(SQL["bank_legs"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ async def verify_ledger(pool: asyncpg.Pool) -> LedgerReport:
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         await connection.execute("set local statement_timeout = 0")
+        await plan_freely(connection)
         violations = [
             Violation(name, row["finding"]) for name in INVARIANTS for row in await connection.fetch(SQL[name])
         ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from terminal_sdk.card import CardRead
 from terminal_sdk.cli.masking import mask_name, mask_number
+from terminal_sdk.cli.text import pad
 
 View = Mapping[str, str | None]
 
@@ -29,6 +30,7 @@ LABELS: Mapping[str, str] = {
     "atr": "ATR",
 }
 _KINDS = {"third_generation": "third generation", "legacy": "legacy, insurance only"}
+_LABEL_WIDTH = 24
 _LOCKED = "locked (needs the PIN)"
 
 
@@ -69,12 +71,6 @@ def view_of(card: CardRead, *, reveal: bool) -> dict[str, str | None]:
 def lines_of(view: View) -> list[str]:
     """The view as aligned lines for a person."""
     return [
-        f"{_pad(LABELS[field])}  {_LOCKED if value is None else _KINDS.get(value, value)}"
+        f"{pad(LABELS[field], _LABEL_WIDTH)}  {_LOCKED if value is None else _KINDS.get(value, value)}"
         for field, value in view.items()
     ]
-
-
-def _pad(label: str, width: int = 24) -> str:
-    """Fill to a number of columns; a Chinese character takes two."""
-    columns = sum(1 if character.isascii() else 2 for character in label)
-    return label + " " * max(width - columns, 0)

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 from settlement.cli.reference import commands_page, configuration_page
+from terminal_sdk import reference
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -16,6 +17,10 @@ REFERENCE = ROOT / "docs" / "reference"
 def test_settings_and_commands_are_as_the_code_says() -> None:
     assert (REFERENCE / "configuration.md").read_text(encoding="utf-8") == configuration_page()
     assert (REFERENCE / "commands.md").read_text(encoding="utf-8") == commands_page()
+
+
+def test_the_kits_public_names_are_as_the_code_says() -> None:
+    assert (REFERENCE / "terminal-sdk.md").read_text(encoding="utf-8") == reference.page()
 
 
 def test_every_dependency_has_its_reason() -> None:

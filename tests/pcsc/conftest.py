@@ -19,6 +19,7 @@ from terminal_sdk.reader.virtual import Chip
 from terminal_sdk.reader.vpcd import PluggedCard
 from tests.pcsc import daemon as pcsc
 from tests.pcsc.daemon import CABLE_READER, PATIENCE_S, TILL_READER, Daemon
+from tests.support.tools import not_here
 
 pcsc.use_own_socket()  # before any test of this session makes its first PC/SC call
 
@@ -42,9 +43,9 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """The session's daemon, which tests may stop; ``pcscd`` has it running."""
     missing = pcsc.missing_packages()
     if missing:
-        pcsc.not_here(f"no PC/SC daemon with virtual slots: apt-get install {' '.join(missing)}")
+        not_here(f"no PC/SC daemon with virtual slots: apt-get install {' '.join(missing)}")
     if pcsc.namespace() is None and os.geteuid() != 0:
-        pcsc.not_here("a PC/SC daemon of our own needs root, or a kernel that allows unshare --user --mount")
+        not_here("a PC/SC daemon of our own needs root, or a kernel that allows unshare --user --mount")
     daemon = Daemon(tmp_path_factory.mktemp("pcscd"))
     yield daemon
     daemon.close()

@@ -42,11 +42,14 @@ join idempotency i on i.institution_id = r.institution_id and i.idempotency_key 
 select kind, person_id, acceptance_date from saga_directory where institution_id = $1 and saga_id = $2;
 
 -- name: settlement_statuses
--- Settlements as the outside sees them; arrays of person, acceptance date and id.
+-- Settlements of one acceptance date as the outside sees them; arrays of person and id. The date is a value of its own,
+-- so that only its partitions are opened; offset 0: each is looked up for its item, by key.
 select k.ord, s.*
-from unnest($1::bigint[], $2::date[], $3::uuid[]) with ordinality as k (person_id, acceptance_date, saga_id, ord)
-join settlement_status s on s.person_id = k.person_id and s.acceptance_date = k.acceptance_date
-                        and s.settlement_id = k.saga_id;
+from unnest($1::bigint[], $3::uuid[]) with ordinality as k (person_id, saga_id, ord)
+cross join lateral (
+    select x.* from settlement_status x
+    where x.person_id = k.person_id and x.acceptance_date = $2::date and x.settlement_id = k.saga_id
+    offset 0) s;
 
 -- name: reversal_status
 -- One reversal saga as the outside sees it.

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from settlement.cards.registry import SQL as CARDS
+from settlement.db import pool
 from settlement.db.distribution import DISTRIBUTED, LOCAL, REFERENCE
 from settlement.ledger.ledger import SQL as LEDGER
 
@@ -21,6 +22,9 @@ HOT_READS = {
     "find_saga": LEDGER["find_saga"],
     "person": CARDS["person"],
 }
+
+BY_KEY = "; ".join(f"set {name} = {value}" for name, value in pool.PLANS_BY_KEY.items())
+"""How the service's connections plan."""
 
 # A date of today keeps the partition that a parameter unknown to the planner is pruned to at the start.
 SAMPLES = {
@@ -90,7 +94,7 @@ async def test_foreign_keys_stay_on_a_shard_or_go_to_a_copied_table(connection: 
 
 
 async def test_every_hot_read_finds_its_rows_by_the_column_of_distribution(connection: asyncpg.Connection) -> None:
-    await connection.execute("set enable_seqscan = off; set plan_cache_mode = force_generic_plan")
+    await connection.execute(BY_KEY)
     for name, statement in HOT_READS.items():
         plan = await _generic_plan(connection, name, statement)
         scanned = set(re.findall(r"Scan(?: Backward)? using \S+ on (\w+?)(?:_\d{6})?(?: \w+)?\s", plan))
@@ -113,3 +117,13 @@ async def _generic_plan(connection: asyncpg.Connection, name: str, statement: st
     )
     samples = ", ".join(SAMPLES[kind] for kind in kinds)
     return "\n".join(row[0] for row in await connection.fetch(f"explain execute {name}({samples})"))
+
+
+@pytest.mark.parametrize("name", ["settlement_statuses", "reversal_status", "receipt_facts", "bank_leg"])
+async def test_a_hot_read_opens_only_the_partitions_of_its_date(connection: asyncpg.Connection, name: str) -> None:
+    await connection.execute(BY_KEY)
+    plan = await _generic_plan(connection, name, HOT_READS[name])
+    opened = re.findall(r"Scan\S*(?: Backward)?(?: using \S+)? on (\w+)_(\d{6})\b", plan)
+    assert len(opened) > 1, plan
+    for table, month in opened:
+        assert month == opened[0][1], f"{table}_{month}\n{plan}"

@@ -27,8 +27,8 @@ test-deep: dev ## run the long sweeps
 	@$(BIN)/python -m pytest -q --durations=10 -m deep --timeout=3600 $(ARGS)
 
 .PHONY: bench
-bench: dev ## measure what limits the speed, side by side: cryptography, durable commits
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file" $(ARGS) || exit 1; done
+bench: dev ## measure settlements and what limits them, side by side; ARGS=--quick is short
+	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: loadtest
 loadtest: dev ## let patients come to many tills at once for two minutes, and prove the books; ARGS="--shape ramp --rate 30"

@@ -1,6 +1,6 @@
 """Measures the libraries that could do the national algorithms, in one run, and whether each lets other threads run.
 
-    python bench/crypto_backends.py [--seconds 1.0]
+    python -m bench crypto [--seconds 1.0]
 
 Every candidate signs and verifies a 512-byte message under the default identity with the key given as bytes, as the
 service meets it (a card's key is new at every settlement). Figures are operations per second of CPU time, the best
@@ -10,20 +10,19 @@ installed are named and left out: tongsuopy, gmalglib and gmssl-fast are not dep
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import hmac
 import importlib
 import importlib.util
 import os
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bench.parts.crypto import per_cpu_second
 from terminal_sdk import crypto
 from terminal_sdk.crypto import backends
 from terminal_sdk.crypto.backends.openssl_sm2 import OpensslSm2
@@ -33,7 +32,6 @@ MESSAGE = b"\x5a" * 512
 SM4_KEY, IV, NONCE = bytes(range(16)), bytes(range(16)), bytes(range(12))
 COLUMNS = ("sign", "verify", "sm3", "hmac", "sm4-cbc", "sm4-gcm")
 RUNS = 3
-BATCH_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,7 @@ def ours(wanted: str) -> Callable[[bytes, bytes], dict[str, Operation]]:
     """The package's own interface over one of its backends."""
 
     def operations(private: bytes, public: bytes) -> dict[str, Operation]:
-        os.environ[backends.ENVIRONMENT_VARIABLE] = wanted
-        backends.backend.cache_clear()
+        _choose(wanted)
         key = crypto.Sm2PrivateKey.from_bytes(private)
         signature = key.sign(MESSAGE)
         return {
@@ -169,19 +166,9 @@ def expect(accepted: object) -> None:
         raise SystemExit("a right signature was refused")
 
 
-def per_cpu_second(operation: Operation, seconds: float) -> float:
+def best_per_cpu_second(operation: Operation, seconds: float) -> float:
     """Operations per second of CPU time, the best of three runs."""
-    operation()
-    best = 0.0
-    for _ in range(RUNS):
-        done, start = 0, time.process_time()
-        while (spent := time.process_time() - start) < seconds / RUNS:
-            stop = time.perf_counter() + BATCH_SECONDS  # reading the CPU clock each time would be part of the figure
-            while time.perf_counter() < stop:
-                operation()
-                done += 1
-        best = max(best, done / spent)
-    return best
+    return max(per_cpu_second(operation, seconds / RUNS) for _ in range(RUNS))
 
 
 def per_wall_second(operation: Operation, threads: int, seconds: float) -> float:
@@ -207,7 +194,9 @@ def per_wall_second(operation: Operation, threads: int, seconds: float) -> float
 def row(candidate: Candidate, private: bytes, public: bytes, seconds: float) -> list[str]:
     """One line of the table."""
     operations = candidate.operations(private, public)
-    cells = [f"{per_cpu_second(operations[name], seconds):,.0f}" if name in operations else "–" for name in COLUMNS]
+    cells = [
+        f"{best_per_cpu_second(operations[name], seconds):,.0f}" if name in operations else "–" for name in COLUMNS
+    ]
     if "verify" not in operations:
         return [candidate.name, *cells, "–", "–"]
     one, two = (
@@ -216,24 +205,30 @@ def row(candidate: Candidate, private: bytes, public: bytes, seconds: float) -> 
     return [candidate.name, *cells, f"{one:,.0f} / {two:,.0f}", f"{two / one:.2f}"]
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Operations per second of each crypto library on this machine.")
-    parser.add_argument("--seconds", type=float, default=1.0, help="per figure (default 1.0)")
-    seconds = parser.parse_args().seconds
+def _choose(wanted: str | None) -> None:
+    """Let ``terminal_sdk.crypto`` use this backend from now on; None: the one it chooses itself."""
+    os.environ.pop(backends.ENVIRONMENT_VARIABLE, None)
+    if wanted is not None:
+        os.environ[backends.ENVIRONMENT_VARIABLE] = wanted
+    backends.backend.cache_clear()
+
+
+def compare(seconds: float) -> list[str]:
+    """The table, line by line; so many seconds for each figure."""
     private, point = OpensslSm2().generate()
     lines = [["library", *COLUMNS, "verify 1 / 2 threads", "gain"]]
-    for candidate in CANDIDATES:
-        if importlib.util.find_spec(candidate.module) is None:
-            lines.append([candidate.name, "not installed"])
-        else:
-            lines.append(row(candidate, private, b"\x04" + point, seconds))
-    sys.stdout.write(f"{OpensslSm2().version} · Python {platform.python_version()} · {os.cpu_count()} CPUs\n")
+    chosen = os.environ.get(backends.ENVIRONMENT_VARIABLE)
+    try:
+        for candidate in CANDIDATES:
+            if importlib.util.find_spec(candidate.module) is None:
+                lines.append([candidate.name, "not installed"])
+            else:
+                lines.append(row(candidate, private, b"\x04" + point, seconds))
+    finally:
+        _choose(chosen)
     widths = [max(len(line[column]) for line in lines if column < len(line)) for column in range(len(lines[0]))]
+    table = [f"{OpensslSm2().version} · Python {platform.python_version()} · {os.cpu_count()} CPUs"]
     for line in lines:
         figures = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=False)]
-        sys.stdout.write("  ".join([line[0].ljust(widths[0]), *figures]) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        table.append("  ".join([line[0].ljust(widths[0]), *figures]))
+    return table

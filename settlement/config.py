@@ -18,6 +18,10 @@ FILE_VARIABLE = "SETTLEMENT_CONFIG"
 """Names the TOML file; every other variable with the prefix is a setting."""
 TEST_PREFIX = "SETTLEMENT_TEST_"
 """Variables for the tests; the service does not look at them."""
+TERMINAL_PREFIX = "SETTLEMENT_TERMINAL_"
+"""Variables of the command `settlement-terminal`."""
+NOT_SETTINGS = frozenset({FILE_VARIABLE, "SETTLEMENT_CRYPTO_BACKEND"})
+"""What begins like a setting and is none; the library for the cryptography is chosen by the terminal kit itself."""
 
 T = TypeVar("T")
 
@@ -168,7 +172,9 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
     fields = {_variable(name): field for name, field in _fields().items()}
     values = {}
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX) or variable.startswith(TEST_PREFIX) or variable == FILE_VARIABLE:
+        if not variable.startswith(PREFIX) or variable.startswith((TEST_PREFIX, TERMINAL_PREFIX)):
+            continue
+        if variable in NOT_SETTINGS:
             continue
         if variable not in fields:
             raise ConfigError(f"unknown setting {variable}{_meant(variable, fields)}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RequestRefused,
         ServiceUnreachable,
         SignInRefused,
+        TerminalClosed,
         TerminalError,
     )
     from terminal_sdk.journal import Journal, JournalEntry
@@ -59,6 +60,7 @@ __all__ = [
     "SignInRefused",
     "SyncTerminal",
     "Terminal",
+    "TerminalClosed",
     "TerminalError",
     "to_printer",
 ]

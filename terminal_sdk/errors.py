@@ -9,6 +9,10 @@ class TerminalError(Exception):
     """Every error of the terminal client. Money is never left in doubt by one: doubt is the result ``NotYetKnown``."""
 
 
+class TerminalClosed(TerminalError):
+    """The terminal is not open here: not entered yet, left, or opened before a fork. Nothing was sent."""
+
+
 class InvalidRequest(TerminalError, ValueError):
     """The till's own request cannot be right; nothing was written or sent. ``problem`` names the field."""
 

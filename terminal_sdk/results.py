@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from terminal_sdk.journal import Operation
 from terminal_sdk.wire import ErrorDetail, Quote, Receipt, Reversal, Settlement, Split
 
-FetchReceipt = Callable[[str], Awaitable[Receipt]]
+FetchReceipt = Callable[[str], Coroutine[Any, Any, Receipt]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +41,16 @@ class Settled:
 
     @property
     def receipt_id(self) -> str:
-        """The name of the receipt."""
+        """The name of its receipt."""
         return self.settlement.receipt_id or self.settlement.settlement_id
 
-    async def receipt(self) -> Receipt:
-        """The receipt; its ``text`` is ready to print. Raises ``ServiceUnreachable``, ``RequestRefused``.
+    def receipt(self) -> Coroutine[Any, Any, Receipt]:
+        """The receipt, when awaited; its ``text`` is ready to print. Raises ``ServiceUnreachable``, ``RequestRefused``.
 
-        Of a ``SyncTerminal``: ``terminal.receipt(result)``.
+        Of a ``SyncTerminal`` nothing can be awaited: there ask ``terminal.receipt(result)``; this raises
+        ``TerminalError`` and says so.
         """
-        return await self.fetch_receipt(self.receipt_id)
+        return self.fetch_receipt(self.receipt_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

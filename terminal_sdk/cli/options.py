@@ -93,6 +93,14 @@ def bill_options(command: F) -> F:
     return command
 
 
+printer_option = click.option(
+    "--printer",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Print the receipt: append the bytes for an ESC/POS printer to this file or device.",
+)
+
+
 def print_options(command: F) -> F:
     """Where a receipt goes besides the screen."""
     for option in (
@@ -108,12 +116,7 @@ def print_options(command: F) -> F:
             type=click.Path(dir_okay=False, path_type=Path),
             help="Write the receipt as PDF, 80 mm wide.",
         ),
-        click.option(
-            "--printer",
-            metavar="FILE",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="Print the receipt: append the bytes for an ESC/POS printer to this file or device.",
-        ),
+        printer_option,
     ):
         command = option(command)
     return command

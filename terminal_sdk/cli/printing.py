@@ -13,7 +13,7 @@ from terminal_sdk.cli.home import TillSettings
 from terminal_sdk.cli.speaking import say
 from terminal_sdk.cli.text import centred
 from terminal_sdk.receipt import to_printer, write_pdf
-from terminal_sdk.receipt.grid import WIDTH
+from terminal_sdk.receipt.grid import WIDTH, wrap
 from terminal_sdk.wire import Receipt
 
 REPRINT = "** 补打 REPRINT **"
@@ -48,8 +48,9 @@ class Paper:
 
 def dressed(receipt: Receipt, paper: Paper, *, reprint: bool = False) -> Receipt:
     """The receipt with the counter's lines around the service's text, which itself stays as it is."""
-    above = [centred(line, WIDTH) for line in (REPRINT if reprint else "", paper.header) if line]
-    below = [centred(paper.footer, WIDTH)] if paper.footer else []
+    above = [*_middle(REPRINT if reprint else ""), *_middle(paper.header)]
+    # What the footer says of the goods is not true of a bill that was taken back.
+    below = ["", *_middle(paper.footer)] if paper.footer and receipt.kind == "settlement" else []
     text = "\n".join([*above, receipt.text.rstrip("\n"), *below]) + "\n"
     return msgspec.structs.replace(receipt, text=text)
 
@@ -67,6 +68,10 @@ def print_receipt(receipt: Receipt, paper: Paper, *, screen: bool) -> None:
         raise PrintingFailed(f"the printer's character set is not known: {paper.encoding}") from error
     except OSError as error:
         raise PrintingFailed(f"{error.filename or 'the printer'}: {error.strerror or 'cannot be written'}") from error
+
+
+def _middle(text: str) -> list[str]:
+    return [centred(row, WIDTH) for row in wrap(text)] if text else []
 
 
 def _append(device: Path, content: bytes) -> None:

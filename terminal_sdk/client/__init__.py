@@ -1,4 +1,4 @@
-"""The client of the settlement service: asynchronous, and a plain one over it."""
+"""The client of the settlement service, asynchronous and plain."""
 
 from terminal_sdk.client.bill import Bill, CardReading, PresentCard
 from terminal_sdk.client.enrolment import Credentials

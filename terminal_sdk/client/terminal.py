@@ -30,7 +30,7 @@ from terminal_sdk.client.settling import Settling
 from terminal_sdk.client.transport import HttpTransport, Transport
 from terminal_sdk.clock import Clock, SystemClock
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
-from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalError
+from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalClosed
 from terminal_sdk.journal import Journal, JournalEntry
 from terminal_sdk.results import Result, ReversalResult, Settled
 
@@ -231,15 +231,15 @@ class Terminal:
         raise InvalidRequest("give exactly one of settlement_id and idempotency_key")
 
     @overload
-    async def receipt(self, receipt_id: str | Settled, *, text: Literal[False] = False) -> wire.Receipt: ...
+    async def receipt(self, receipt: str | Settled, *, text: Literal[False] = False) -> wire.Receipt: ...
     @overload
-    async def receipt(self, receipt_id: str | Settled, *, text: Literal[True]) -> str: ...
-    async def receipt(self, receipt_id: str | Settled, *, text: bool = False) -> wire.Receipt | str:
-        """The receipt of a result or by its name, as data, or its printable text (48 columns)."""
-        name = receipt_id if isinstance(receipt_id, str) else receipt_id.receipt_id
-        path = f"/v1/receipts/{_checked_id(name)}"
-        receipt = await self._caller.ask("GET", path, wire.Receipt, self._delivery.tries(self._patience()))
-        return receipt.text if text else receipt
+    async def receipt(self, receipt: str | Settled, *, text: Literal[True]) -> str: ...
+    async def receipt(self, receipt: str | Settled, *, text: bool = False) -> wire.Receipt | str:
+        """The receipt of a settled bill, or of that identifier, as data or as its printable text (48 columns)."""
+        patience = self._patience()
+        name = _checked_id(receipt.receipt_id if isinstance(receipt, Settled) else receipt)
+        found = await self._caller.ask("GET", f"/v1/receipts/{name}", wire.Receipt, self._delivery.tries(patience))
+        return found.text if text else found
 
     async def open_attempts(self) -> list[JournalEntry]:
         """The attempts that have no answer, oldest first, those in progress included."""
@@ -276,7 +276,7 @@ class Terminal:
 
     def _require_open(self) -> None:
         if not self._is_open:
-            raise TerminalError("open the terminal first: async with Terminal(...) as terminal")
+            raise TerminalClosed("open the terminal first: async with Terminal(...) as terminal")
 
     async def _open_journal(self) -> Journal:
         if isinstance(self._journal_given, Journal):

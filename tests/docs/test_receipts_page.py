@@ -47,6 +47,8 @@ async def test_the_page_runs_as_it_stands(
     said = capsys.readouterr().out
     assert receipt.text in said
     assert "银行 工商银行 " in receipt.text
+    assert f"\n原单号 {receipt.receipt_id}\n" in names["reversal"].text
+    assert "-24.50\n" in names["reversal"].text
     assert "absent.ttf cannot be read: No such file or directory; install one" in said
 
 

@@ -8,8 +8,12 @@ card, both functions active, PIN 123456.
 from __future__ import annotations
 
 import ast
+import asyncio
 import inspect
+import os
 import re
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +24,9 @@ from terminal_sdk.card import CardImage
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "terminal-maker.md"
 PLAIN = GUIDE.with_name("terminal-maker-sync.md")
+ROOT = GUIDE.parents[2]
+KIT = ROOT / "terminal_sdk" / "README.md"
+INSTALL = re.compile(r"""^\$ pip install (['"]?)\./(?P<home>\w+)(?:\[(?P<extras>[\w,]+)\])?\1(?:\s+#.*)?$""")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TERMINAL_ID = "YD000001"
 
@@ -79,6 +86,39 @@ async def test_the_plain_clients_page_runs_as_it_stands(
             names["ENROLMENT_CODE"] = await service.register_terminal("YD000002")
     assert isinstance(names["result"], Settled)
     assert isinstance(names["undone"], Reversed)
+
+
+async def test_the_kits_own_page_settles_and_can_be_run_again(service: RunningService, tmp_path: Path) -> None:
+    image = await service.issue_card(current_year_fen=1_000, bank_fen=100_000)
+    (tmp_path / "card.json").write_text(image.to_json(), encoding="utf-8")
+    (source,) = (block[1] for block in BLOCK.finditer(KIT.read_text(encoding="utf-8")))
+    given = {"SERVICE": service.base_url, "TERMINAL": "YD000003", "CODE": await service.register_terminal("YD000003")}
+    for ending in ("银行卡支付", "not paid: BILL_ALREADY_SETTLED"):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", source),
+            cwd=tmp_path,
+            env=os.environ | given,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+        assert ending in output.decode()
+
+
+def test_what_the_pages_install_is_there() -> None:
+    found = []
+    for page in (GUIDE, PLAIN, KIT, *GUIDE.parent.glob("*.md")):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if "pip install" not in line or not line.startswith("$"):
+                continue
+            match = INSTALL.match(line)
+            assert match, f"{page.name}: {line}"
+            project = tomllib.loads((ROOT / match["home"] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+            extras = set(match["extras"].split(",")) if match["extras"] else set()
+            assert extras <= project["optional-dependencies"].keys(), f"{page.name}: {line}"
+            found.append(page.name)
+    assert {GUIDE.name, PLAIN.name, KIT.name} <= set(found)
 
 
 def test_every_public_call_of_the_plain_client_has_an_example() -> None:

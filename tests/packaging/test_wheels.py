@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
@@ -77,10 +78,17 @@ def test_its_command_is_there(empty_environment: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_wheel_from_the_source_distribution_is_the_same(wheels: dict[str, Path], tmp_path: Path) -> None:
+    run(
+        sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, ROOT / "terminal_sdk"
+    )  # one by the other
+    (wheel,) = tmp_path.glob("*.whl")
+    assert names(wheel) == names(wheels[KIT])
+    assert required_by(wheel) == required_by(wheels[KIT])
+
+
 @pytest.mark.parametrize("home", ["terminal_sdk", "."])
 def test_a_source_distribution_leaves_out_what_is_not_its_own(home: str, tmp_path: Path) -> None:
-    import tarfile
-
     run(sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", tmp_path, ROOT / home)
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -10,7 +11,7 @@ from terminal_sdk.cli.concluding import receipt_of
 from terminal_sdk.cli.exits import Exit, exit_lines
 from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.home import Home
-from terminal_sdk.cli.options import home_option, json_option, print_options
+from terminal_sdk.cli.options import home_option, json_option, printer_option
 from terminal_sdk.cli.outcomes import result_lines, result_view
 from terminal_sdk.cli.printing import Paper
 from terminal_sdk.cli.speaking import json_text, say
@@ -38,17 +39,15 @@ from terminal_sdk.results import NotYetKnown
     type=click.FloatRange(1, 600),
     default=60.0,
     show_default=True,
-    help="What has no answer by then stays open.",
+    help="How long to ask and to follow; what has no end by then stays open.",
 )
-@print_options
+@printer_option
 @click.option("--no-receipt", is_flag=True, help="Do not fetch and print receipts.")
 @json_option
 def recover(
     home: Home,
     timeout_s: float,
     printer: Path | None,
-    pdf: Path | None,
-    font: Path | None,
     no_receipt: bool,
     as_json: bool,
 ) -> None:
@@ -59,9 +58,12 @@ def recover(
     run it while another program of this till settles.
     """
     with open_till(home) as till:
+        until = time.monotonic() + timeout_s
         with till.minding_ctrl_c():
-            results = till.run(till.terminal.recover(timeout_s=timeout_s))
-        paper = None if no_receipt else Paper.of(till.settings, printer, pdf, font)
+            found = till.run(till.terminal.recover(timeout_s=timeout_s))
+            # The service may know a bill and not yet its end; a till that was just switched on has the time to wait.
+            results = [till.follow(each, max(until - time.monotonic(), 0.0)) for each in found]
+        paper = None if no_receipt else Paper.of(till.settings, printer, None, None)
         views = []
         for result in results:
             if not as_json:

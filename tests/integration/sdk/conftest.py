@@ -1,310 +1,25 @@
-"""A scripted service over loopback: it speaks the protocol by itself and does to a till what a test writes down."""
+"""A till, its card and the scripted service that it talks to."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import json
-import secrets
-import sqlite3
-import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
-from terminal_sdk import FeeLine, RetryPolicy, Terminal
+from terminal_sdk import Credentials, FeeLine, RetryPolicy, SyncTerminal, Terminal
 from terminal_sdk.card import CardImage, CardSession, VirtualCard
-from terminal_sdk.crypto import CertificateAuthority, Sm2PrivateKey, hmac_sm3, sm3
+from terminal_sdk.crypto import CertificateAuthority, Sm2PrivateKey
 from terminal_sdk.reader import VirtualReader
+from tests.support.scripted_service import TERMINAL_ID, VISIT_NO, ScriptedService, Steps
 
-TERMINAL_ID = "YD000001"
-VISIT_NO = "ORDER-77"
 PAN = "6222020200112233445"
 BEGIN = dt.datetime(2018, 1, 1, tzinfo=dt.UTC)
 END = BEGIN + dt.timedelta(days=9000)
-
-
-@dataclass(kw_only=True)
-class Heard:
-    """One authenticated request, as it arrived."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: bytes
-    json: dict[str, Any]
-    session: str
-    time_ms: int
-    nonce: str
-    request: web.Request = field(repr=False)
-
-    @property
-    def what(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-@dataclass(kw_only=True)
-class Reply:
-    status: int
-    body: bytes
-    mac: str = "right"  # or "wrong", "none"
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Step = Callable[[Heard], Awaitable[Reply | None]]
-"""What to do with the next request; None: the connection is cut without an answer."""
-
-
-class ScriptedService:
-    """Sign-in is real; every other request takes the next step of the script, or ``otherwise``."""
-
-    def __init__(self, terminal_key: Sm2PrivateKey) -> None:
-        self.terminal_key = terminal_key.public_key
-        self.script: deque[Step] = deque()
-        self.otherwise: Step = refuse(599, "NOT_IN_THE_SCRIPT")
-        self.heard: list[Heard] = []
-        self.sessions: dict[str, tuple[bytes, bytes]] = {}
-        self.sign_ins = 0
-        self.clock_ahead_ms = 0
-        self.suspended = False
-        self.enrol: Callable[[dict[str, Any]], web.StreamResponse | None] | None = None
-        self._challenges: set[str] = set()
-        self._nonces: set[str] = set()
-        self._released = asyncio.Event()
-        self._runner: web.AppRunner | None = None
-        self.port = 0
-
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/v1/sessions/challenge", self._challenge)
-        app.router.add_post("/v1/sessions", self._sign_in)
-        app.router.add_post("/v1/terminals/enrol", self._enrol)
-        app.router.add_route("*", "/{tail:.*}", self._scripted)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
-        await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-
-    async def stop(self) -> None:
-        self._released.set()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self.clock_ahead_ms
-
-    def expire_sessions(self) -> None:
-        self.sessions.clear()
-
-    def calls(self, what: str) -> list[Heard]:
-        return [heard for heard in self.heard if heard.what == what]
-
-    @property
-    def sends(self) -> list[Heard]:
-        return self.calls("POST /v1/settlements")
-
-    async def hang(self, heard: Heard) -> Reply | None:
-        """Never answer."""
-        await self._released.wait()
-        return None
-
-    async def _challenge(self, request: web.Request) -> web.Response:
-        if self.suspended:
-            return _error(403, "TERMINAL_SUSPENDED")
-        challenge = secrets.token_hex(16)
-        self._challenges.add(challenge)
-        return _json(200, {"challenge": challenge, "expires_at": "2099-01-01T00:00:00Z"})
-
-    async def _sign_in(self, request: web.Request) -> web.Response:
-        body = json.loads(await request.read())
-        self._challenges.remove(body["challenge"])
-        message = f"settlement-sign-in-1\n{TERMINAL_ID}\n{body['challenge']}".encode()
-        self.terminal_key.verify(message, bytes.fromhex(body["signature"]))
-        self.sign_ins += 1
-        session_id = f"session-{self.sign_ins}"
-        mac_key, pin_key = secrets.token_bytes(32), secrets.token_bytes(16)
-        self.sessions[session_id] = (mac_key, pin_key)
-        return _json(
-            200,
-            {
-                "session_id": session_id,
-                "terminal_id": TERMINAL_ID,
-                "institution_id": "H31010600001",
-                "sealed_keys": self.terminal_key.encrypt(mac_key + pin_key).hex(),
-                "expires_at": dt.datetime.fromtimestamp(self.now_ms() / 1000 + 80_000, dt.UTC).isoformat(),
-                "server_time_ms": self.now_ms(),
-            },
-        )
-
-    async def _enrol(self, request: web.Request) -> web.StreamResponse:
-        assert self.enrol is not None
-        answer = self.enrol(json.loads(await request.read()))
-        return answer if answer is not None else _cut(request)
-
-    async def _scripted(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        session = request.headers["X-Terminal-Session"]
-        if session not in self.sessions:
-            return _error(401, "SESSION_EXPIRED")
-        mac_key, _ = self.sessions[session]
-        nonce, time_ms = request.headers["X-Nonce"], int(request.headers["X-Time"])
-        text = f"{request.method}\n{request.raw_path}\n{time_ms}\n{nonce}\n{sm3(body).hex()}"
-        if request.headers["X-Mac"] != hmac_sm3(mac_key, text.encode()).hex():
-            return _error(401, "MAC_INVALID")
-        if abs(time_ms - self.now_ms()) > 60_000:
-            return _error(401, "CLOCK_SKEW")
-        if nonce in self._nonces:
-            return _error(401, "NONCE_REPLAYED")
-        self._nonces.add(nonce)
-        heard = Heard(
-            method=request.method,
-            path=request.path,
-            query=dict(request.query),
-            body=body,
-            json=json.loads(body) if body else {},
-            session=session,
-            time_ms=time_ms,
-            nonce=nonce,
-            request=request,
-        )
-        self.heard.append(heard)
-        step = self.script.popleft() if self.script else self.otherwise
-        reply = await step(heard)
-        if reply is None:
-            return _cut(request)
-        mac = hmac_sm3(mac_key, f"{reply.status}\n{nonce}\n{sm3(reply.body).hex()}".encode()).hex()
-        headers = {"right": {"X-Mac": mac}, "wrong": {"X-Mac": "0" * 64}, "none": {}}[reply.mac]
-        return web.Response(status=reply.status, body=reply.body, headers={**headers, **reply.headers})
-
-
-def _cut(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-def _json(status: int, content: object) -> web.Response:
-    return web.Response(status=status, body=json.dumps(content).encode(), content_type="application/json")
-
-
-def _error(status: int, code: str) -> web.Response:
-    return _json(status, {"error": {"code": code, "message": "scripted"}})
-
-
-def refuse(status: int, code: str, *, mac: str = "right", **more: object) -> Step:
-    async def step(heard: Heard) -> Reply:
-        body = json.dumps({"error": {"code": code, "message": "scripted", **more}}).encode()
-        return Reply(status=status, body=body, mac=mac)
-
-    return step
-
-
-def page(status: int, **headers: str) -> Step:
-    """What a proxy in between answers."""
-
-    async def step(heard: Heard) -> Reply:
-        return Reply(status=status, body=b"<html>proxy</html>", mac="none", headers=headers)
-
-    return step
-
-
-async def cut(heard: Heard) -> Reply | None:
-    """The request arrived; the connection is lost before an answer."""
-    return None
-
-
-def settlement(state: str, *, mac: str = "right", status: int | None = None, **more: object) -> Step:
-    """A settlement in that state, under the key that was asked about."""
-
-    async def step(heard: Heard) -> Reply:
-        content = settlement_json(heard, state) | more
-        code = status if status is not None else 200 if content["final"] else 202
-        return Reply(status=code, body=json.dumps(content).encode(), mac=mac)
-
-    return step
-
-
-def settlement_json(heard: Heard, state: str) -> dict[str, Any]:
-    key = heard.json.get("idempotency_key") or heard.query.get("idempotency_key") or "by-id-00"
-    total = heard.json.get("total_fen", 5_000)
-    split = {
-        "total_fen": total,
-        "own_expense_fen": 0,
-        "current_year_fen": total,
-        "carried_over_fen": 0,
-        "bank_fen": 0,
-        "cash_fen": 0,
-    }
-    return {
-        "settlement_id": "0190b0a4-0000-7000-8000-000000000001",
-        "idempotency_key": key,
-        "visit_no": VISIT_NO,
-        "state": state,
-        "final": state in ("settled", "declined", "reversed"),
-        "split": split,
-        "accepted_at": "2019-01-02T03:04:05Z",
-        "deadline_at": "2019-01-02T03:06:35Z",
-        "posting_date": "2019-01-02" if state == "settled" else None,
-        "bank": None,
-        "bank_notice": None,
-        "decline": {"code": "BANK_DECLINED", "message": "no funds", "bank_code": "51"} if state == "declined" else None,
-        "receipt_id": "receipt-1" if state == "settled" else None,
-        "reversal_id": None,
-    }
-
-
-def reversal(*, arrived: bool, final: bool = True) -> Step:
-    async def step(heard: Heard) -> Reply:
-        content = {
-            "reversal_id": "reversal-1",
-            "idempotency_key": heard.json.get("idempotency_key", "asked-00"),
-            "settlement_id": "0190b0a4-0000-7000-8000-000000000001" if arrived else None,
-            "state": "reversed" if final else "reversing",
-            "final": final,
-            "returned": None,
-            "bank": None,
-            "receipt_id": None,
-        }
-        return Reply(status=200 if final else 202, body=json.dumps(content).encode())
-
-    return step
-
-
-UNKNOWN = refuse(404, "SETTLEMENT_UNKNOWN")
-
-
-def journal_rows(path: Path) -> list[tuple[str, str, str]]:
-    """(key, operation, state), read from the file as any other process would."""
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        return db.execute("select idempotency_key, operation, state from attempt order by prepared_at").fetchall()
-    finally:
-        db.close()
-
-
-class Steps:
-    """The scripted steps, for tests to write with."""
-
-    settlement = staticmethod(settlement)
-    reversal = staticmethod(reversal)
-    refuse = staticmethod(refuse)
-    page = staticmethod(page)
-    cut = staticmethod(cut)
-    unknown = staticmethod(UNKNOWN)
-    journal_rows = staticmethod(journal_rows)
-    Heard = Heard
-    Reply = Reply
 
 
 @pytest.fixture(scope="session")
@@ -359,6 +74,23 @@ async def peer(terminal_key: Sm2PrivateKey) -> AsyncIterator[ScriptedService]:
     await service.stop()
 
 
+@pytest.fixture
+def away(terminal_key: Sm2PrivateKey) -> Iterator[ScriptedService]:
+    """The scripted service on a loop in a thread of its own, for tills that block the test's."""
+    service = ScriptedService(terminal_key)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="scripted-service")
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(service.start(), loop).result()
+        yield service
+        asyncio.run_coroutine_threadsafe(service.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
 QUICK = RetryPolicy(
     patience_s=30, sends_max=4, rounds_max=2, backoff_first_s=0.001, backoff_max_s=0.01, answer_timeout_s=10
 )
@@ -369,28 +101,58 @@ def journal_path(tmp_path: Path) -> Path:
     return tmp_path / "till.sqlite"
 
 
+@pytest.fixture
+def credentials(
+    tmp_path: Path, terminal_ca: CertificateAuthority, terminal_key: Sm2PrivateKey, card_image: CardImage
+) -> Credentials:
+    root = terminal_ca.certificate
+    own = Credentials(
+        terminal_id=TERMINAL_ID,
+        institution_id="H31010600001",
+        key=terminal_key,
+        certificate=terminal_ca.issue(TERMINAL_ID, terminal_key.public_key, root.not_before, root.not_after),
+        authority=root,
+    )
+    own.save(tmp_path / "terminal.json")
+    (tmp_path / "card.json").write_text(card_image.to_json(), encoding="utf-8")
+    return own
+
+
 MakeTerminal = Callable[..., Terminal]
 
 
-@pytest.fixture
-def make_terminal(
-    peer: ScriptedService, terminal_ca: CertificateAuthority, terminal_key: Sm2PrivateKey, journal_path: Path
-) -> MakeTerminal:
-    certificate = terminal_ca.issue(TERMINAL_ID, terminal_key.public_key, BEGIN, END)
+def till_arguments(
+    service: ScriptedService, own: Credentials, journal: Path, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """What a till is made with; ``changes`` are those of ``RetryPolicy`` and of the till."""
+    names = RetryPolicy.__dataclass_fields__
+    policy = RetryPolicy(**{name: changes.pop(name, getattr(QUICK, name)) for name in names})
+    given: dict[str, Any] = {
+        "base_url": service.base_url,
+        "terminal_id": own.terminal_id,
+        "key": own.key,
+        "certificate": own.certificate,
+        "journal": journal,
+        "policy": policy,
+    }
+    return given | changes
 
+
+@pytest.fixture
+def make_terminal(peer: ScriptedService, credentials: Credentials, journal_path: Path) -> MakeTerminal:
     def make(**changes: Any) -> Terminal:
-        policy = RetryPolicy(
-            **{name: changes.pop(name, getattr(QUICK, name)) for name in RetryPolicy.__dataclass_fields__}
-        )
-        given: dict[str, Any] = {
-            "base_url": peer.base_url,
-            "terminal_id": TERMINAL_ID,
-            "key": terminal_key,
-            "certificate": certificate,
-            "journal": journal_path,
-            "policy": policy,
-        }
-        return Terminal(**(given | changes))
+        return Terminal(**till_arguments(peer, credentials, journal_path, changes))
+
+    return make
+
+
+MakeSyncTerminal = Callable[..., SyncTerminal]
+
+
+@pytest.fixture
+def make_sync_terminal(away: ScriptedService, credentials: Credentials, journal_path: Path) -> MakeSyncTerminal:
+    def make(**changes: Any) -> SyncTerminal:
+        return SyncTerminal(**till_arguments(away, credentials, journal_path, changes))
 
     return make
 

@@ -12,21 +12,7 @@ from aiohttp import web
 
 from terminal_sdk import AnswerInvalid, Credentials, CredentialsInvalid, EnrolmentRefused, ServiceUnreachable, Terminal
 from terminal_sdk.crypto import CertificateAuthority, SigningRequest, Sm2PrivateKey
-
-
-def issue(ca: CertificateAuthority, request: dict[str, Any], *, key: Sm2PrivateKey | None = None) -> web.Response:
-    signing_request = SigningRequest.from_pem(request["csr_pem"])
-    signing_request.verify()
-    root = ca.certificate
-    public_key = key.public_key if key else signing_request.public_key
-    certificate = ca.issue(signing_request.common_name, public_key, root.not_before, root.not_after)
-    answer = {
-        "terminal_id": request["terminal_id"],
-        "institution_id": "H31010600001",
-        "certificate_pem": certificate.pem(),
-        "ca_pem": root.pem(),
-    }
-    return web.Response(body=json.dumps(answer).encode(), content_type="application/json")
+from tests.support.scripted_service import issue
 
 
 async def test_enrol(peer: Any, terminal_ca: CertificateAuthority, tmp_path: Path) -> None:

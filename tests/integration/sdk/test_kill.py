@@ -11,28 +11,9 @@ from typing import Any
 import pytest
 
 from terminal_sdk import Credentials, Settled, Terminal
-from terminal_sdk.card import CardImage
-from terminal_sdk.crypto import CertificateAuthority, Sm2PrivateKey
 
 KEY = "order-77-attempt-1"
 TILL = Path(__file__).with_name("till_process.py")
-
-
-@pytest.fixture
-def credentials(
-    tmp_path: Path, terminal_ca: CertificateAuthority, terminal_key: Sm2PrivateKey, card_image: CardImage
-) -> Credentials:
-    root = terminal_ca.certificate
-    own = Credentials(
-        terminal_id="YD000001",
-        institution_id="H31010600001",
-        key=terminal_key,
-        certificate=terminal_ca.issue("YD000001", terminal_key.public_key, root.not_before, root.not_after),
-        authority=root,
-    )
-    own.save(tmp_path / "terminal.json")
-    (tmp_path / "card.json").write_text(card_image.to_json(), encoding="utf-8")
-    return own
 
 
 async def killed_after_send(peer: Any, folder: Path) -> bytes:

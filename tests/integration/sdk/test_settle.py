@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -25,34 +23,11 @@ from terminal_sdk import (
     Settled,
     SignInRefused,
     Terminal,
-    wire,
 )
 from terminal_sdk.card import CardImage, CardSession
 from terminal_sdk.pin import decode_pin_block
 from terminal_sdk.signing import card_signed_message, settlement_challenge
-
-QUOTE = {
-    "token": "quote-token",
-    "digest": "ab" * 32,
-    "split": {
-        "total_fen": 5_000,
-        "own_expense_fen": 0,
-        "current_year_fen": 4_000,
-        "carried_over_fen": 0,
-        "bank_fen": 1_000,
-        "cash_fen": 0,
-    },
-    "balance_after": {"current_year_fen": 0, "carried_over_fen": 0},
-    "bank_notice": None,
-    "expires_at": "2099-01-01T00:00:00Z",
-}
-
-
-def answer(steps: Any, content: object) -> Any:
-    async def step(_: Any) -> Any:
-        return steps.Reply(status=200, body=json.dumps(content).encode())
-
-    return step
+from tests.support.scripted_service import QUOTE, RECEIPT
 
 
 def check_proof(image: CardImage, body: dict[str, Any], agreed: str) -> None:
@@ -71,7 +46,7 @@ def check_proof(image: CardImage, body: dict[str, Any], agreed: str) -> None:
 async def test_quote_then_settle(
     peer: Any, steps: Any, terminal: Terminal, card: CardSession, card_image: CardImage, bill: dict[str, Any]
 ) -> None:
-    peer.script.extend([answer(steps, QUOTE), steps.settlement("settled")])
+    peer.script.extend([steps.answer(QUOTE), steps.settlement("settled")])
     quote = await terminal.quote(card=card, **bill)
     result = await terminal.settle(card=card, quote=quote, pin="271828", **bill)
     assert isinstance(result, Settled)
@@ -344,7 +319,7 @@ async def test_a_suspended_terminal_is_told_so(
 async def test_the_service_goes_away_and_comes_back(
     peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any]
 ) -> None:
-    peer.script.append(answer(steps, QUOTE))
+    peer.script.append(steps.answer(QUOTE))
     await terminal.quote(card=card, **bill)  # signs in
     await peer.stop()
     result = await terminal.settle(card=card, bank_ceiling_fen=0, **bill)
@@ -373,34 +348,13 @@ async def test_quote_and_receipt_raise_what_the_service_said(
 async def test_the_receipt_of_a_settled_bill(
     peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any]
 ) -> None:
-    split = wire.Split(total_fen=1, own_expense_fen=0, current_year_fen=1, carried_over_fen=0, bank_fen=0, cash_fen=0)
-    receipt = wire.Receipt(
-        receipt_id="receipt-1",
-        kind="settlement",
-        settlement_id="s",
-        institution_id="H31010600001",
-        institution_name="某药店",
-        terminal_id="YD000001",
-        visit_no="ORDER-77",
-        patient="张*国",
-        card_number="A****5678",
-        service_date=dt.date(2019, 1, 2),
-        posting_date=dt.date(2019, 1, 2),
-        issued_at=dt.datetime(2019, 1, 2, tzinfo=dt.UTC),
-        lines=[],
-        split=split,
-        bank=None,
-        text="某药店\n合计 0.01\n",
-    )
-
-    async def give(_: Any) -> Any:
-        return steps.Reply(status=200, body=wire.encode(receipt))
-
-    peer.script.extend([steps.settlement("settled"), give, give])
+    given = steps.answer(RECEIPT)
+    peer.script.extend([steps.settlement("settled"), given, given, given])
     result = await terminal.settle(card=card, bank_ceiling_fen=0, **bill)
     assert isinstance(result, Settled)
-    assert await result.receipt() == receipt
-    assert await terminal.receipt("receipt-1", text=True) == receipt.text
+    assert await result.receipt() == RECEIPT
+    assert await terminal.receipt(result) == RECEIPT
+    assert await terminal.receipt("receipt-1", text=True) == RECEIPT.text
     assert peer.heard[-1].what == "GET /v1/receipts/receipt-1"
 
 

@@ -1,228 +1,308 @@
-"""The plain client, for programs without an event loop: the same calls, from any thread, and what Ctrl-C leaves."""
+"""The synchronous client: every call, from many threads, beside a running loop, and when it is not open."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
-import inspect
-import itertools
-import os
-import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from settlement.stubs.bankhost.wire import FaultSpec, Match
 from terminal_sdk import (
-    Bill,
-    Credentials,
+    AttemptStillOpen,
+    CredentialsInvalid,
     FeeLine,
     InvalidRequest,
-    Refused,
+    JournalError,
+    KeyReused,
+    NotYetKnown,
     RequestRefused,
-    RetryPolicy,
     Reversed,
-    ServiceUnreachable,
     Settled,
     SyncTerminal,
-    Terminal,
+    TerminalClosed,
     TerminalError,
 )
-from terminal_sdk.card import CardImage, VirtualCard
-from tests.support.service import RunningService, present
+from terminal_sdk.card import CardImage, CardSession, VirtualCard
+from terminal_sdk.client import SystemClock
+from terminal_sdk.crypto import CertificateAuthority
+from terminal_sdk.reader import VirtualReader
+from tests.support.scripted_service import QUOTE, RECEIPT, issue
 
-_orders = itertools.count(1)
-PROGRAM = Path(__file__).with_name("sync_till.py")
-
-
-def a_bill(*amounts_fen: int) -> Bill:
-    return Bill(
-        visit_no=f"SYNC-{next(_orders)}",
-        visit_type="pharmacy",
-        service_date=dt.datetime.now(dt.UTC).date(),
-        lines=[
-            FeeLine(line_no=number, item_code="X1", item_name="阿莫西林胶囊", category="A", amount_fen=fen)
-            for number, fen in enumerate(amounts_fen, start=1)
-        ],
-    )
+MakeSyncTerminal = Callable[..., SyncTerminal]
+TIMEOUT_S = 60.0
+SETTLEMENT_ID = "0190b0a4-0000-7000-8000-000000000001"
 
 
-def opened(service: RunningService, own: Credentials, folder: Path) -> SyncTerminal:
-    return SyncTerminal(service.base_url, own.terminal_id, own.key, own.certificate, folder / "till.sqlite")
+def other_bill(number: int) -> dict[str, Any]:
+    line = FeeLine(line_no=1, item_code="86900001", item_name="阿莫西林胶囊", category="A", amount_fen=100 + number)
+    return {
+        "visit_no": f"ORDER-{number}",
+        "visit_type": "pharmacy",
+        "service_date": dt.date(2019, 1, 2),
+        "lines": [line],
+    }
 
 
-def pay(terminal: SyncTerminal, image: CardImage, bill: Bill) -> Settled:
-    with present(VirtualCard(image)) as card:
-        result = terminal.settle(card=card, bank_ceiling_fen=100_000, pin=image.pin, **bill)
-    assert isinstance(result, Settled), result
-    return result
+def settle_one(terminal: SyncTerminal, reader: VirtualReader, number: int) -> int:
+    """Settle a bill of that number; its total, in fen."""
+    with CardSession(reader) as card:
+        result = terminal.settle(card=card, bank_ceiling_fen=0, **other_bill(number))
+    assert isinstance(result, Settled)
+    return result.split.total_fen
 
 
-@pytest.fixture
-async def own(service: RunningService) -> Credentials:
-    return await service.enrolled()
+def loops() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "terminal-loop"]
 
 
-async def test_a_day_at_a_till_without_a_loop(service: RunningService, own: Credentials, tmp_path: Path) -> None:
-    image = await service.issue_card(current_year_fen=1_000, bank_fen=100_000)
-    code = await service.register_terminal("SYNC0001")
-
-    def day() -> None:
-        enrolled = SyncTerminal.enrol(service.base_url, "SYNC0001", code, tmp_path / "own.json")
-        assert enrolled.terminal_id == "SYNC0001"
-        with opened(service, own, tmp_path) as terminal:
-            assert terminal.recover() == []
-            card = VirtualCard(image)
-            bill = a_bill(1_500, 700)
-            key = terminal.new_key()
-            with present(card) as presence:
-                quote = terminal.quote(card=presence, **bill)
-                assert quote.split.bank_fen == 1_200
-                result = terminal.settle(card=presence, quote=quote, pin=image.pin, idempotency_key=key, **bill)
-            assert isinstance(result, Settled)
-            assert terminal.status(idempotency_key=key) == result
-            assert terminal.wait(result, timeout_s=1) is result
-            assert terminal.receipt(result) == terminal.receipt(result.settlement.receipt_id or "")
-            assert terminal.receipt(result, text=True) == terminal.receipt(result).text
-            undone = terminal.wait(terminal.reverse(settlement_id=result.settlement_id), timeout_s=30)
-            assert isinstance(undone, Reversed)
-            assert undone.final
-            assert terminal.open_attempts() == []
-
-    await asyncio.to_thread(day)
-    assert await service.live_debits(image) == []
-
-
-async def test_errors_are_those_of_the_asynchronous_client(
-    service: RunningService, own: Credentials, tmp_path: Path
+def test_every_call(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
 ) -> None:
-    image = await service.issue_card(current_year_fen=1_000)
-
-    def till() -> None:
-        with opened(service, own, tmp_path) as terminal:
-            with pytest.raises(RequestRefused, match="SETTLEMENT_UNKNOWN"):
-                terminal.status(settlement_id="00000000-0000-7000-8000-000000000000")
-            with pytest.raises(InvalidRequest), present(VirtualCard(image)) as card:
-                terminal.settle(card=card, **a_bill(100))
-            paid = a_bill(100)
-            pay(terminal, image, paid)
-            with present(VirtualCard(image)) as card:
-                again = terminal.settle(card=card, bank_ceiling_fen=0, **paid)
-            assert isinstance(again, Refused)
-        quick = RetryPolicy(patience_s=1, sends_max=1, connect_timeout_s=0.5)
-        nowhere = SyncTerminal(
-            "http://127.0.0.1:9", own.terminal_id, own.key, own.certificate, tmp_path / "n", policy=quick
-        )
-        with nowhere, pytest.raises(ServiceUnreachable):
-            nowhere.status(idempotency_key="nothing-at-all")
-
-    await asyncio.to_thread(till)
-
-
-async def test_many_threads_share_one_terminal(service: RunningService, own: Credentials, tmp_path: Path) -> None:
-    images = [await service.issue_card(current_year_fen=500, bank_fen=10_000) for _ in range(8)]
-
-    def till() -> list[Settled]:
-        with opened(service, own, tmp_path) as terminal, ThreadPoolExecutor(len(images)) as clerks:
-            return list(clerks.map(lambda image: pay(terminal, image, a_bill(800)), images))
-
-    settled = await asyncio.to_thread(till)
-    assert len({result.settlement_id for result in settled}) == len(images)
-    for image in images:
-        assert await service.live_debits(image) == [300]
-
-
-async def test_it_works_inside_a_program_that_has_a_loop(
-    service: RunningService, own: Credentials, tmp_path: Path
-) -> None:
-    image = await service.issue_card(current_year_fen=500)
-    with opened(service, own, tmp_path) as terminal:  # blocks this loop, and does not need it
-        pay(terminal, image, a_bill(100))
-
-
-async def test_ctrl_c_leaves_the_attempt_in_the_journal(
-    service: RunningService, own: Credentials, tmp_path: Path
-) -> None:
-    image = await service.issue_card(current_year_fen=500, bank_fen=10_000)
-    own.save(tmp_path / "terminal.json")
-    (tmp_path / "card.json").write_text(image.to_json(), encoding="utf-8")
-    slow = Match(mti="0200", pan=image.pan)
-    await service.bank.add_fault(
-        FaultSpec(action="delay_ms", bank="ICBC", match=slow, delay_ms=30_000, when="after_commit")
+    away.script.extend(
+        [
+            steps.answer(QUOTE),
+            steps.settlement("pending"),
+            steps.settlement("pending"),
+            steps.settlement("settled"),
+            steps.answer(RECEIPT),
+            steps.answer(RECEIPT),
+            steps.settlement("settled"),
+            steps.reversal(arrived=True),
+        ]
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, PROGRAM, service.base_url, tmp_path, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(60):
-            while not await service.live_debits(image):
-                await asyncio.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert output.decode() == "interrupted sent\n"
-    assert process.returncode == 0
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("terminal-")]
-    async with Terminal(
-        service.base_url, own.terminal_id, own.key, own.certificate, tmp_path / "till.sqlite"
-    ) as terminal:
-        (found,) = await terminal.recover()
-        assert isinstance(await terminal.wait(found, timeout_s=40), Settled)
-    assert await service.live_debits(image) == [1_500]
+    with make_sync_terminal() as terminal:
+        assert terminal.recover() == []
+        quote = terminal.quote(card=card, **bill)
+        assert quote.split.current_year_fen == 4_000
+        open_result = terminal.settle(card=card, quote=quote, idempotency_key=terminal.new_key(), wait_ms=0, **bill)
+        assert isinstance(open_result, NotYetKnown)
+        assert [entry.idempotency_key for entry in terminal.open_attempts()] == [open_result.idempotency_key]
+        settled = terminal.wait(open_result, timeout_s=30)
+        assert isinstance(settled, Settled)
+        assert terminal.receipt(settled) == RECEIPT
+        assert terminal.receipt("receipt-1", text=True) == RECEIPT.text
+        assert terminal.status(idempotency_key=settled.idempotency_key) == settled
+        assert isinstance(terminal.reverse(settlement_id=settled.settlement_id), Reversed)
+    assert [heard.path for heard in away.heard[4:6]] == ["/v1/receipts/receipt-1"] * 2
+    assert loops() == []
 
 
-async def test_it_refuses_what_cannot_work(service: RunningService, own: Credentials, tmp_path: Path) -> None:
-    terminal = opened(service, own, tmp_path)
-    with pytest.raises(TerminalError, match="open the terminal first"):
-        terminal.open_attempts()
-    with terminal:
+def test_what_was_open_is_recovered(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    away.otherwise = steps.cut
+    with make_sync_terminal() as terminal:
+        lost = terminal.settle(card=card, bank_ceiling_fen=0, **bill)
+        assert isinstance(lost, NotYetKnown)
+    away.otherwise = steps.settlement("settled")
+    with make_sync_terminal() as terminal:
+        (recovered,) = terminal.recover()
+    assert isinstance(recovered, Settled)
+    assert recovered.idempotency_key == lost.idempotency_key
+
+
+def test_errors_are_those_of_the_asynchronous_client(
+    away: Any,
+    steps: Any,
+    make_sync_terminal: MakeSyncTerminal,
+    card: CardSession,
+    bill: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    with make_sync_terminal() as terminal:
+        away.script.append(steps.unknown)
+        with pytest.raises(RequestRefused) as refused:
+            terminal.status(settlement_id=SETTLEMENT_ID)
+        assert refused.value.code == "SETTLEMENT_UNKNOWN"
+        with pytest.raises(InvalidRequest):
+            terminal.settle(card=card, **bill)
+        with pytest.raises(KeyError):
+            terminal.quote(card=card)  # type: ignore[call-arg]
+        away.script.append(steps.settlement("settled"))
+        terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key="order-77-1", **bill)
+        with pytest.raises(KeyReused):
+            terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key="order-77-1", **other_bill(1))
+    with pytest.raises(JournalError), make_sync_terminal(journal=tmp_path):
+        pass
+    with pytest.raises(InvalidRequest), make_sync_terminal(base_url="not an address"):
+        pass
+    assert loops() == []
+
+
+def test_a_result_without_a_loop_says_where_its_receipt_is(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    away.script.append(steps.settlement("settled"))
+    with make_sync_terminal() as terminal:
+        result = terminal.settle(card=card, bank_ceiling_fen=0, **bill)
+        assert isinstance(result, Settled)
+        with pytest.raises(TerminalError, match=r"terminal\.receipt\(result\)"):
+            result.receipt()
+
+
+def test_before_entering_and_after_leaving_nothing_is_sent(
+    away: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    terminal = make_sync_terminal()
+    calls: list[Callable[[], object]] = [
+        lambda: terminal.quote(card=card, **bill),
+        lambda: terminal.settle(card=card, bank_ceiling_fen=0, **bill),
+        lambda: terminal.wait(NotYetKnown(idempotency_key="k" * 8, reason="x"), timeout_s=1),
+        lambda: terminal.status(settlement_id=SETTLEMENT_ID),
+        lambda: terminal.reverse(settlement_id=SETTLEMENT_ID),
+        lambda: terminal.receipt("receipt-1"),
+        terminal.open_attempts,
+        terminal.recover,
+    ]
+    for call in calls:
+        with pytest.raises(TerminalClosed, match="with SyncTerminal"):
+            call()
+    assert terminal.new_key().startswith("YD000001-")
+    with terminal as opened:
+        assert opened.open_attempts() == []
         with pytest.raises(TerminalError, match="open already"):
             terminal.__enter__()
-        assert (
-            in_a_child(terminal) == "this terminal was opened by the parent process; open one of its own after a fork"
-        )
+        assert opened.open_attempts() == []
+    for call in calls:
+        with pytest.raises(TerminalClosed, match="with SyncTerminal"):
+            call()
+    with terminal:
         assert terminal.open_attempts() == []
-    with pytest.raises(TerminalError, match="open the terminal first"):
-        terminal.open_attempts()
-    with terminal:  # it may be opened again
-        assert terminal.open_attempts() == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("terminal-")]
+    assert away.heard == []
+    assert away.sign_ins == 0
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the fork under test, with threads running
-def in_a_child(terminal: SyncTerminal) -> str:
-    """What a forked child hears when it uses its parent's terminal."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:  # only async-signal-safe things may follow; this is a test, and it ends at once
-        try:
+def test_many_threads_share_session_and_connections(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card_image: CardImage
+) -> None:
+    tills, bills = 8, 3
+    ports: set[int] = set()
+    held: list[asyncio.Future[None]] = []
+
+    async def answer_all_at_once(heard: Any) -> Any:
+        """Only when every till has a request under way."""
+        ports.add(heard.request.transport.get_extra_info("peername")[1])
+        waiting = asyncio.get_running_loop().create_future()
+        held.append(waiting)
+        if len(held) == tills:
+            for each in held:
+                each.set_result(None)
+            held.clear()
+        await waiting
+        return await steps.settlement("settled")(heard)
+
+    away.otherwise = answer_all_at_once
+
+    def till(terminal: SyncTerminal, number: int) -> list[int]:
+        reader = VirtualReader(VirtualCard(card_image))
+        return [settle_one(terminal, reader, 100 * number + turn) for turn in range(bills)]
+
+    with make_sync_terminal() as terminal, ThreadPoolExecutor(tills) as pool:
+        paid = list(pool.map(lambda number: till(terminal, number), range(tills)))
+    assert paid == [[100 + 100 * number + turn for turn in range(bills)] for number in range(tills)]
+    assert away.sign_ins == 1
+    assert len(away.sends) == tills * bills
+    assert len(ports) == tills
+
+
+def test_one_thread_stays_on_one_connection(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, reader: VirtualReader
+) -> None:
+    ports: set[int] = set()
+
+    async def note_port(heard: Any) -> Any:
+        ports.add(heard.request.transport.get_extra_info("peername")[1])
+        return await steps.settlement("settled")(heard)
+
+    away.otherwise = note_port
+    with make_sync_terminal() as terminal:
+        for number in range(5):
+            settle_one(terminal, reader, number)
+    assert len(ports) == 1
+
+
+def test_leaving_waits_for_the_bills_of_other_threads(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    arrived, answer = threading.Event(), threading.Event()
+
+    async def answer_late(heard: Any) -> Any:
+        arrived.set()
+        await asyncio.to_thread(answer.wait, TIMEOUT_S)
+        return await steps.settlement("settled")(heard)
+
+    away.script.append(answer_late)
+    terminal = make_sync_terminal().__enter__()
+    with ThreadPoolExecutor(2) as pool:
+        paid = pool.submit(lambda: terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key="order-77-1", **bill))
+        assert arrived.wait(TIMEOUT_S)
+        with pytest.raises(AttemptStillOpen):
+            terminal.settle(card=card, bank_ceiling_fen=0, idempotency_key="order-77-1", **bill)
+        left = pool.submit(terminal.__exit__, None, None, None)
+        until_closed(terminal)
+        assert not left.done()
+        answer.set()
+        assert isinstance(paid.result(TIMEOUT_S), Settled)
+        left.result(TIMEOUT_S)
+    assert loops() == []
+
+
+def until_closed(terminal: SyncTerminal) -> None:
+    """Until the terminal takes no new calls."""
+    with contextlib.suppress(TerminalClosed):
+        while True:
             terminal.open_attempts()
-        except TerminalError as error:
-            os.write(write, str(error).encode())
-        os._exit(0)
-    os.close(write)
-    os.waitpid(child, 0)
-    with os.fdopen(read) as pipe:
-        return pipe.read()
 
 
-def public_calls(kind: type) -> Iterator[tuple[str, inspect.Signature]]:
-    for name, call in inspect.getmembers(kind, callable):
-        if not name.startswith("_") or name == "__init__":
-            yield name, inspect.signature(call)
+def test_no_call_hangs_or_breaks_when_the_terminal_is_left_under_it(
+    away: Any, make_sync_terminal: MakeSyncTerminal
+) -> None:
+    tills = 6
+    for _ in range(10):
+        terminal = make_sync_terminal().__enter__()
+        with ThreadPoolExecutor(tills) as pool:
+            asking = [pool.submit(until_closed, terminal) for _ in range(tills)]
+            terminal.__exit__(None, None, None)
+            for each in asking:
+                each.result(TIMEOUT_S)
+    assert loops() == []
 
 
-def test_both_clients_take_the_same_arguments() -> None:
-    ours, theirs = dict(public_calls(SyncTerminal)), dict(public_calls(Terminal))
-    assert ours.keys() == theirs.keys()
-    assert "settle" in ours
-    for name, signature in ours.items():
-        assert signature.parameters == theirs[name].parameters, name
-        assert signature.return_annotation == theirs[name].return_annotation, name
+async def test_beside_a_running_loop(
+    away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    away.script.append(steps.settlement("settled"))
+    with make_sync_terminal() as terminal:
+        assert isinstance(terminal.settle(card=card, bank_ceiling_fen=0, **bill), Settled)
+
+
+def test_a_call_from_inside_its_own_loop_is_refused(
+    away: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
+) -> None:
+    class Curious(SystemClock):
+        terminal: SyncTerminal
+
+        def monotonic(self) -> float:
+            self.terminal.open_attempts()
+            return super().monotonic()
+
+    clock = Curious()
+    with make_sync_terminal(clock=clock) as terminal:
+        clock.terminal = terminal
+        with pytest.raises(TerminalError, match="inside its own calls"):
+            terminal.settle(card=card, bank_ceiling_fen=0, **bill)
+
+
+def test_enrolment(away: Any, terminal_ca: CertificateAuthority, tmp_path: Path) -> None:
+    away.enrol = lambda request: issue(terminal_ca, request)
+    own = SyncTerminal.enrol(away.base_url, "YD000001", "code-0000-1111", tmp_path / "own.json")
+    assert own.certificate.public_key == own.key.public_key
+    with pytest.raises(CredentialsInvalid, match="belongs to"):
+        SyncTerminal.enrol(away.base_url, "YD000002", "code-0000-1111", tmp_path / "own.json")
+    assert loops() == []

@@ -35,7 +35,6 @@ async def test_killed_between_send_and_print_then_recovered(new_till: NewTill) -
     next_start = await till.settle("ORDER-1")
     assert next_start.code == 31
     assert f"未决: {key} (settlement, sent)" in next_start.err
-    await till.service.until_final()
     recovered = await till.run("journal", "recover")
     assert recovered.code == 0, recovered.err
     assert "paid 已支付" in recovered.out

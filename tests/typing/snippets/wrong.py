@@ -34,8 +34,13 @@ async def asynchronous(terminal: Terminal, card: CardSession, bill: Bill) -> Non
     await terminal.settle(card=VirtualReader(), bank_ceiling_fen=0, **bill)  # E: arg-type
     await terminal.settle(card, bank_ceiling_fen=0, **bill)  # E: call-arg
     _ = terminal.recover()[0]  # E: index
+    terminal.open_attempts()  # E: unused-coroutine
 
 
 def plain(terminal: SyncTerminal, card: CardSession, bill: Bill) -> None:
     terminal.settle(card=card, bank_ceiling_fen=0, on_bank_decline="credit", **bill)  # E: arg-type
     terminal.quote(card=card, visit_no="1")  # E: call-arg
+    result = terminal.settle(card=card, bank_ceiling_fen=0, **bill)
+    if isinstance(result, Settled):
+        _ = result.receipt().text  # E: attr-defined
+        terminal.receipt(result, txt=True)  # E: call-overload

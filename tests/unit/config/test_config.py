@@ -78,6 +78,12 @@ def test_a_bad_secret_is_refused_without_showing_it(key: str, value: str) -> Non
     assert f"SETTLEMENT_{key} = (hidden): expected " in str(refused.value)
 
 
+def test_variables_of_the_terminal_kit_are_no_settings() -> None:
+    assert load_settings({"SETTLEMENT_CRYPTO_BACKEND": "openssl", "SETTLEMENT_TERMINAL_HOME": "x"}) == Settings()
+    with pytest.raises(ConfigError, match="unknown setting SETTLEMENT_CRYPTO_BACKENDS"):
+        load_settings({"SETTLEMENT_CRYPTO_BACKENDS": "openssl"})
+
+
 def test_an_unknown_key_is_refused_with_the_likely_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown setting SETTLEMENT_HTTP_PROT; did you mean SETTLEMENT_HTTP_PORT"):
         load_settings({"SETTLEMENT_HTTP_PROT": "1"})

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 
 import terminal_sdk
-from terminal_sdk import InvalidRequest, RetryPolicy, to_printer, wire
+from terminal_sdk import InvalidRequest, RetryPolicy
 from terminal_sdk.client import HttpTransport, NoAnswer
 from terminal_sdk.client.retry import Patience, Tries
 
@@ -100,31 +100,6 @@ async def test_a_service_that_is_not_there_has_processed_nothing() -> None:
         assert not silence.value.perhaps_processed
     finally:
         await transport.close()
-
-
-def test_printing_keeps_chinese_text_and_cuts() -> None:
-    split = wire.Split(total_fen=1, own_expense_fen=0, current_year_fen=1, carried_over_fen=0, bank_fen=0, cash_fen=0)
-    moment = dt.datetime(2019, 1, 2, tzinfo=dt.UTC)
-    receipt = wire.Receipt(
-        receipt_id="r",
-        kind="settlement",
-        settlement_id="s",
-        institution_id="H",
-        institution_name="某药店",
-        terminal_id="YD000001",
-        visit_no="V",
-        patient="张*国",
-        card_number="A****5678",
-        service_date=moment.date(),
-        posting_date=moment.date(),
-        issued_at=moment,
-        lines=[],
-        split=split,
-        bank=None,
-        text="某药店\n合计 0.01",
-    )
-    assert to_printer(receipt) == b"\x1b@" + "某药店\n合计 0.01\n".encode("gb18030") + b"\x1bd\x04\x1dV\x01"
-    assert to_printer(receipt, encoding="ascii", cut=False) == b"\x1b@???\n?? 0.01\n\x1bd\x04"
 
 
 def test_every_public_name_is_there() -> None:

@@ -1,0 +1,1 @@
+"""The bench: settlements, and what limits them, measured side by side in one run on one machine (`python -m bench`)."""

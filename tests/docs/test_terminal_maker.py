@@ -138,3 +138,9 @@ def test_every_public_call_has_an_example() -> None:
     assert "settle" in calls
     for name in calls:
         assert re.search(rf"\b[Tt]erminal\.{name}\(", code), name
+
+
+@pytest.mark.parametrize("page", [GUIDE, PLAIN], ids=["terminal-maker", "terminal-maker-sync"])
+def test_the_blocks_can_be_pasted_at_a_prompt(page: Path) -> None:
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        assert not re.search(r"\n\n+[ \t]", block[1]), "an empty line ends a block at Python's prompt"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from terminal_sdk.card import CardImage
+from terminal_sdk.card import CardImage, VirtualCard
 from terminal_sdk.crypto import CertificateAuthority
 from terminal_sdk.reader import Interface
 from terminal_sdk.reader.virtual import Chip
@@ -110,3 +110,8 @@ def third_image() -> CardImage:
 @pytest.fixture(scope="session")
 def legacy_image() -> CardImage:
     return CardImage.legacy(bytes(range(16)), card_number="B87654321", **DATES, **PERSON)
+
+
+@pytest.fixture
+def card(third_image: CardImage) -> VirtualCard:
+    return VirtualCard(third_image)

@@ -30,7 +30,6 @@ from terminal_sdk.reader import (
     DaemonUnavailable,
     ExchangeFailed,
     NoCard,
-    ReaderBusy,
     ReaderError,
     ReaderNotFound,
     ReaderUnplugged,
@@ -39,24 +38,7 @@ from terminal_sdk.reader.pcsc import PcscReader, list_readers
 from tests.pcsc.chips import ForeignCard, SlowCard, torn_out
 from tests.pcsc.conftest import Plug
 from tests.pcsc.daemon import TILL_READER, Daemon, seen, wait_until
-
-SELECT = bytes.fromhex("00A404000F7378312E73682EC9E7BBE1B1A3D5CF")
-SELECTED = bytes.fromhex("611D")
-SLOT_0, SLOT_1 = f"{TILL_READER} 00 00", f"{TILL_READER} 00 01"
-
-
-@pytest.fixture
-def card(third_image: CardImage) -> VirtualCard:
-    return VirtualCard(third_image)
-
-
-def works(reader: PcscReader) -> bool:
-    """One presence, from connect to disconnect."""
-    connection = reader.connect()
-    try:
-        return connection.transmit(SELECT) == SELECTED
-    finally:
-        connection.disconnect()
+from tests.pcsc.presence import SELECT, SELECTED, SLOT_0, SLOT_1, works
 
 
 def fails(error: type[ReaderError], connection: CardConnection) -> None:
@@ -164,68 +146,6 @@ def test_a_card_that_came_back_is_another_presence(pcscd: Daemon, plug: Plug, ca
     after.disconnect()
 
 
-def test_one_connection_at_a_time(pcscd: Daemon, plug: Plug, card: VirtualCard) -> None:
-    plug(card)
-    reader = PcscReader(SLOT_0, busy_ms=0)
-    connection = reader.connect()
-    for other in (reader, PcscReader(SLOT_0, busy_ms=0)):
-        with pytest.raises(ReaderBusy):
-            other.connect()
-    assert connection.transmit(SELECT) == SELECTED
-    with pytest.raises(ValueError, match="four bytes"):
-        connection.transmit(b"\x00")  # to the driver this would be: power off
-    connection.disconnect()
-    assert works(reader)
-
-
-HOLD = """
-import sys
-from smartcard import scard as s
-_, context = s.SCardEstablishContext(s.SCARD_SCOPE_USER)
-code, handle, _ = s.SCardConnect(context, sys.argv[1], s.SCARD_SHARE_SHARED, s.SCARD_PROTOCOL_T0)
-for command in sys.argv[2:]:
-    s.SCardTransmit(handle, s.SCARD_PCI_T0, list(bytes.fromhex(command)))
-print(code, flush=True)
-sys.stdin.read()
-s.SCardDisconnect(handle, s.SCARD_LEAVE_CARD)
-"""
-
-
-def other_program(*commands: str) -> subprocess.Popen[str]:
-    """A program that holds the card in slot 0 until its input is closed, and then leaves it as it is, powered."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, SLOT_0, *commands], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "0\n"
-    return process
-
-
-def test_another_program_holds_the_card(pcscd: Daemon, plug: Plug, card: VirtualCard) -> None:
-    plug(card)
-    reader = PcscReader(SLOT_0, busy_ms=0)
-    with other_program() as other:
-        with pytest.raises(ReaderBusy, match="another program uses the card"):
-            reader.connect()
-        with ThreadPoolExecutor() as threads:
-            patient = threads.submit(works, PcscReader(SLOT_0, busy_ms=20_000))
-            other.communicate()
-            assert patient.result()
-    assert works(reader)
-
-
-def test_nothing_is_left_of_what_another_program_did(pcscd: Daemon, plug: Plug, card: VirtualCard) -> None:
-    plug(card)
-    with other_program(SELECT.hex(), "0020000003123456", "00A4000002EF06", "00B2080014") as other:
-        other.communicate()
-    connection = PcscReader(SLOT_0).connect()
-    assert connection.transmit(bytes.fromhex("00B2080014")).hex() == "6986"  # no file is selected
-    connection.transmit(SELECT)
-    connection.transmit(bytes.fromhex("00A4000002EF06"))
-    assert connection.transmit(bytes.fromhex("00B2080002")).hex() == "08009000"  # and the PIN is not verified
-    connection.disconnect()
-
-
 def test_a_foreign_card(pcscd: Daemon, plug: Plug, card: VirtualCard) -> None:
     reader = PcscReader(SLOT_0)
     take_out = plug(ForeignCard())
@@ -270,8 +190,10 @@ def test_bad_contacts_are_no_removed_card(cable: Daemon, plug: Plug, card: Virtu
     reader = PcscReader()
     connection = reader.connect()
     cable.contacts.unlink()
-    fails(ExchangeFailed, connection)
+    with pytest.raises(ExchangeFailed):
+        connection.transmit(SELECT)
     cable.contacts.touch()
+    fails(ExchangeFailed, connection)  # what the card did meanwhile is not known: this presence is over
     assert works(reader)
 
 

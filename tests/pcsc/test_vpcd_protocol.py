@@ -14,11 +14,8 @@ from terminal_sdk.card import CardImage, VirtualCard
 from terminal_sdk.reader import DaemonUnavailable, NoCard
 from terminal_sdk.reader.virtual import Chip
 from terminal_sdk.reader.vpcd import PluggedCard
+from tests.pcsc.presence import READ_NUMBER, SELECT, SELECT_EF06, VERIFY
 
-SELECT = bytes.fromhex("00A404000F7378312E73682EC9E7BBE1B1A3D5CF")
-VERIFY = bytes.fromhex("0020000003123456")
-SELECT_EF06 = bytes.fromhex("00A4000002EF06")
-READ_NUMBER = bytes.fromhex("00B2080014")
 OFF, ON, RESET, ATR = (bytes([signal]) for signal in (0, 1, 2, 4))
 TIMEOUT_S = 20
 

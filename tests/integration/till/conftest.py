@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from settlement.stubs.bankhost.frame_log import mask_pan
 from terminal_sdk.card import CardImage
 from tests.integration.till.keyboard import Keyboard
 from tests.support.service import HOSPITAL, PHARMACY, RunningService
@@ -100,6 +101,17 @@ class TillProgram:
                     if state == "sent":
                         return key
                 await asyncio.sleep(0.02)
+
+    async def until_at_the_bank(self) -> str:
+        """The key of the attempt whose debit the card's bank has heard: a kill before that may leave no doubt."""
+        assert self.card.bank_code is not None
+        assert self.card.pan is not None
+        masked = mask_pan(self.card.pan)
+        key = await self.until_sent()
+        async with asyncio.timeout(60):
+            while not any(row.pan == masked for row in await self.service.bank_log(self.card.bank_code)):
+                await asyncio.sleep(0.02)
+        return key
 
 
 async def finished(process: asyncio.subprocess.Process, typed: str = "") -> Done:

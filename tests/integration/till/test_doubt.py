@@ -26,7 +26,7 @@ async def test_killed_between_send_and_print_then_recovered(new_till: NewTill) -
     process = await till.start(*settle_arguments(till, "ORDER-1"))
     assert process.stdin is not None
     process.stdin.write(f"{PIN}\n".encode())
-    key = await till.until_sent()
+    key = await till.until_at_the_bank()
     process.kill()
     assert await process.wait() == -signal.SIGKILL
 
@@ -67,7 +67,7 @@ async def test_ctrl_c_names_what_it_leaves(new_till: NewTill) -> None:
     desk = till.at_keyboard(*arguments)
     await desk.until("银行卡密码")
     desk.type(PIN + "\n")
-    key = await till.until_sent()
+    key = await till.until_at_the_bank()
     desk.type(CTRL_C)
     assert await desk.end() == 13
     assert f"the journal keeps {key}: it may be paid or not" in desk.seen

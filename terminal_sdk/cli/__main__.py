@@ -2,4 +2,5 @@
 
 from terminal_sdk.cli.main import main
 
-main(prog_name="settlement-terminal")
+if __name__ == "__main__":
+    main(prog_name="settlement-terminal")

@@ -132,7 +132,7 @@ async def test_json_is_one_object_also_where_printing_fails(new_till: NewTill, t
 
 async def test_another_ceiling_is_another_request(new_till: NewTill) -> None:
     till = await new_till(current_year_fen=600, bank_fen=9_000)
-    first = await till.settle("ORDER-1", "--key", "order-1-try-1", "--ceiling", "5.00")
-    again = await till.settle("ORDER-1", "--key", "order-1-try-1", "--ceiling", "5.00")
-    other = await till.settle("ORDER-1", "--key", "order-1-try-1", "--ceiling", "9.00")
+    first = await till.settle("ORDER-1", "--key", "order-1-ceiling", "--ceiling", "5.00")
+    again = await till.settle("ORDER-1", "--key", "order-1-ceiling", "--ceiling", "5.00")
+    other = await till.settle("ORDER-1", "--key", "order-1-ceiling", "--ceiling", "9.00")
     assert (first.code, again.code, other.code) == (0, 0, 31), other.err

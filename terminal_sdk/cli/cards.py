@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 from click.core import ParameterSource
 
 from terminal_sdk.reader import CardReader, Interface
+
+if TYPE_CHECKING:
+    from terminal_sdk.card import VirtualCard
 
 AUTO = "auto"
 
@@ -27,15 +30,20 @@ def chosen_reader(card_file: Path | None, reader: str | None, interface: str, de
 
 def virtual_reader(card_file: Path, interface: Interface) -> CardReader:
     """A reader with a virtual card in it. Raises ``click.UsageError`` if the file is no card."""
-    from terminal_sdk.card import CardError, CardImage, JsonFileState, VirtualCard
     from terminal_sdk.reader import VirtualReader
+
+    return VirtualReader(virtual_card(card_file), interface)
+
+
+def virtual_card(card_file: Path) -> VirtualCard:
+    """A card whose state lies beside its file. Raises ``click.UsageError`` if the file is no card."""
+    from terminal_sdk.card import CardError, CardImage, JsonFileState, VirtualCard
 
     try:
         image = CardImage.load(card_file)
-        card = VirtualCard(image, JsonFileState(card_file.with_name(card_file.name + ".state")))
+        return VirtualCard(image, JsonFileState(card_file.with_name(card_file.name + ".state")))
     except (CardError, OSError) as error:
         raise click.UsageError(str(error)) from error
-    return VirtualReader(card, interface)
 
 
 def _pcsc_reader(name: str | None, interface: str) -> CardReader:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from terminal_sdk.cli.cards import virtual_card
 from terminal_sdk.reader import Interface
 from terminal_sdk.reader.vpcd import FIRST_PORT, SLOTS
 
 if TYPE_CHECKING:
-    from terminal_sdk.card import VirtualCard
     from terminal_sdk.reader.vpcd import PlugEvent
 
 EXIT_READER = 3
@@ -95,7 +95,7 @@ def plug(
     if port is None:
         port = FIRST_PORT + (slot or 0)
     plugged = PluggedCard(
-        _load(card_file),
+        virtual_card(card_file),
         cast("Interface", interface),
         host=host,
         port=port,
@@ -121,13 +121,3 @@ def _signals_call(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _load(card_file: Path) -> VirtualCard:
-    from terminal_sdk.card import CardError, CardImage, JsonFileState, VirtualCard
-
-    try:
-        image = CardImage.load(card_file)
-        return VirtualCard(image, JsonFileState(card_file.with_name(card_file.name + ".state")))
-    except (CardError, OSError) as error:
-        raise click.UsageError(str(error)) from error

@@ -76,8 +76,8 @@ class LoopThread:
 
         self._require_usable()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._enter(outcome, lambda: self._begin(outcome, work, context))
         try:
-            self._enter(outcome, lambda: self._begin(outcome, work, context))
             return _wait(outcome)
         except BaseException:
             if not outcome.done():
@@ -125,7 +125,11 @@ class LoopThread:
             if self._is_closing:
                 raise TerminalClosed(_CLOSED)
             self._calls[outcome] = None
-            self._tell(begin)
+            try:
+                self._tell(begin)
+            except TerminalClosed:
+                del self._calls[outcome]
+                raise
 
     def _tell(self, what: Callable[[], object]) -> None:
         try:

@@ -86,7 +86,7 @@ def test_command_lines_are_found() -> None:
 def test_every_command_line_is_one_the_program_takes(page: str, line: str) -> None:
     name, *words = shlex.split(line)
     command: click.Command = PROGRAMS[name]
-    # Without help options: click keeps the first that it makes of a command, and the pages of help texts want their own.
+    # Without help options: click keeps the first one made of a command, and the pages of help texts want their own.
     context = click.Context(command, info_name=name, help_option_names=[])
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         child = command.get_command(context, words[0])

@@ -260,20 +260,6 @@ def until_closed(terminal: SyncTerminal) -> None:
             terminal.open_attempts()
 
 
-def test_no_call_hangs_or_breaks_when_the_terminal_is_left_under_it(
-    away: Any, make_sync_terminal: MakeSyncTerminal
-) -> None:
-    tills = 6
-    for _ in range(10):
-        terminal = make_sync_terminal().__enter__()
-        with ThreadPoolExecutor(tills) as pool:
-            asking = [pool.submit(until_closed, terminal) for _ in range(tills)]
-            terminal.__exit__(None, None, None)
-            for each in asking:
-                each.result(TIMEOUT_S)
-    assert loops() == []
-
-
 async def test_beside_a_running_loop(
     away: Any, steps: Any, make_sync_terminal: MakeSyncTerminal, card: CardSession, bill: dict[str, Any]
 ) -> None:

@@ -52,6 +52,9 @@ class Settings:
     db_statement_timeout_ms: int = _setting(
         60_000, integer(0, 3_600_000), "A statement that runs longer is cancelled; 0: never."
     )
+    db_lock_timeout_ms: int = _setting(
+        2_000, integer(0, 3_600_000), "A statement that waits longer for a row or table is cancelled; 0: never."
+    )
     allow_weak_durability: bool = _setting(
         False, FLAG, "Accept a database that may lose commits in a crash. For experiments only; shown by /readyz."
     )
@@ -59,7 +62,12 @@ class Settings:
     http_port: int = _setting(8080, integer(0, 65_535), "Port that the service listens on; 0 takes a free one.")
     max_body_bytes: int = _setting(1_048_576, integer(1_024, 64 * 1_048_576), "A larger request body is refused (413).")
     max_in_flight: int = _setting(
-        512, integer(1, 100_000), "Requests worked on at once; more are refused (503) at once."
+        512,
+        integer(1, 100_000),
+        "Requests under way at once, also in line or waiting for a bank; more are refused (503).",
+    )
+    max_working: int = _setting(
+        64, integer(1, 10_000), "Of those, requests worked on at once; the others wait for a moment, or are refused."
     )
     drain_s: int = _setting(20, integer(0, 600), "How long a stopping service waits for requests under way.")
     clock_skew_s: int = _setting(180, integer(1, 3_600), "How far a terminal's clock may be off.")

@@ -17,6 +17,7 @@ from terminal_sdk import wire
 
 if TYPE_CHECKING:
     from settlement.api.ports import Engine, Terminals
+    from settlement.engine.waits import Waits
     from settlement.terminals import TerminalIdentity
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -24,11 +25,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An authenticated request: its sender, the HTTP request and the decoded body (None where it has none)."""
+    """An authenticated request: its sender, the HTTP request and the decoded body (None where it has none).
+
+    ``waits``: entered around a wait for a bank, during which the request's place at work is another's.
+    """
 
     who: TerminalIdentity
     http: web.Request
     message: msgspec.Struct | None
+    waits: Waits
 
     def body(self, kind: type[T]) -> T:
         """The body as the type that the table of operations promises."""
@@ -75,7 +80,7 @@ class SettlementHandlers:
 
     async def settle(self, call: Call) -> web.Response:
         """POST /v1/settlements."""
-        return _settlement(await self._engine.settle(call.who, call.body(wire.SettlementRequest)))
+        return _settlement(await self._engine.settle(call.who, call.body(wire.SettlementRequest), call.waits))
 
     async def settlement_by_key(self, call: Call) -> web.Response:
         """GET /v1/settlements?idempotency_key=."""
@@ -89,11 +94,12 @@ class SettlementHandlers:
     async def reverse(self, call: Call) -> web.Response:
         """POST /v1/settlements/{settlement_id}/reversal."""
         settlement_id = call.path_id("settlement_id", "SETTLEMENT_UNKNOWN")
-        return _reversal(await self._engine.reverse(call.who, settlement_id, call.body(wire.ReversalRequest)))
+        request = call.body(wire.ReversalRequest)
+        return _reversal(await self._engine.reverse(call.who, settlement_id, request, call.waits))
 
     async def reverse_by_key(self, call: Call) -> web.Response:
         """POST /v1/reversals."""
-        return _reversal(await self._engine.reverse_by_key(call.who, call.body(wire.ReversalByKeyRequest)))
+        return _reversal(await self._engine.reverse_by_key(call.who, call.body(wire.ReversalByKeyRequest), call.waits))
 
     async def reversal(self, call: Call) -> web.Response:
         """GET /v1/reversals/{reversal_id}."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
+from collections import Counter
 
 import structlog
 from aiohttp import web
@@ -21,6 +23,8 @@ UNMATCHED = "unmatched"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 _CODE = web.RequestKey("code", str)
+_SHED = frozenset({"OVERLOADED", "TERMINAL_FLOODING"})
+_SHED_TOLD_EVERY_S = 1.0
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _SERVER_ERROR = 500
 _CLIENT_CLOSED = 499
@@ -28,8 +32,29 @@ _CLIENT_CLOSED = 499
 log = structlog.get_logger("settlement.api")
 
 
+class Shed:
+    """Refusals for want of room are counted and told once a second: a line each would cost more than the refusal."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def note(self, code: str, route: str) -> None:
+        """One refusal."""
+        if not self._counts:
+            # In a context of its own: the line is nobody's request.
+            asyncio.get_running_loop().call_later(_SHED_TOLD_EVERY_S, self.tell, context=contextvars.Context())
+        self._counts[code, route] += 1
+
+    def tell(self) -> None:
+        """One line for each code and route."""
+        counts, self._counts = self._counts, Counter()
+        for (code, route), count in counts.items():
+            log.warning("requests refused", code=code, route=route, count=count)
+
+
 def observe(ids: IdSource) -> Middleware:
     """The outermost middleware."""
+    shed = Shed()
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -39,13 +64,13 @@ def observe(ids: IdSource) -> Middleware:
         try:
             response = await _answered(request, handler)
         except asyncio.CancelledError:
-            _record(request, _CLIENT_CLOSED, time.perf_counter() - started)
+            _record(request, _CLIENT_CLOSED, time.perf_counter() - started, shed)
             raise
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers[REQUEST_ID_HEADER] = request_id
         _sign(request, response)
-        _record(request, response.status, time.perf_counter() - started)
+        _record(request, response.status, time.perf_counter() - started, shed)
         return response
 
     return middleware
@@ -75,7 +100,7 @@ def _sign(request: web.Request, response: web.StreamResponse) -> None:
         response.headers[MAC_HEADER] = response_mac(verified.keys.mac_key, response.status, verified.nonce, body)
 
 
-def _record(request: web.Request, status: int, seconds: float) -> None:
+def _record(request: web.Request, status: int, seconds: float, shed: Shed) -> None:
     """Metrics and the log line; the route, never the path with its ids, and nothing of any body."""
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else UNMATCHED
@@ -87,6 +112,9 @@ def _record(request: web.Request, status: int, seconds: float) -> None:
         metrics.REFUSALS.labels(code).inc()
         if code in metrics.AUTHENTICATION_CODES:
             metrics.AUTHENTICATION_FAILURES.labels(code).inc()
+    if code in _SHED:
+        shed.note(code, route)
+        return
     write = log.debug if route in _QUIET else log.warning if status >= _SERVER_ERROR else log.info
     write(
         "request",

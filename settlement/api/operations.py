@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from settlement.api.line import Urgency
 from terminal_sdk import wire
 
 ALWAYS = ("BAD_REQUEST", "BODY_TOO_LARGE", "BODY_TOO_SLOW", "OVERLOADED", "NOT_READY", "TIMED_OUT", "INTERNAL")
@@ -66,6 +67,13 @@ class Operation:
     def changes(self) -> bool:
         """Does it move money, so that a failure half-way leaves its outcome open?"""
         return self.pending and self.request is not None
+
+    @property
+    def urgency(self) -> Urgency:
+        """Who goes first in the line: taking back, then what asks only, then what begins something new."""
+        if self.name.startswith("reverse"):
+            return Urgency.UNDO
+        return Urgency.BILL if self.request else Urgency.STATUS
 
     @property
     def all_errors(self) -> tuple[str, ...]:

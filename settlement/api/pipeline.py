@@ -13,6 +13,7 @@ from aiohttp import web
 from settlement.api.bodies import check_media_type, decode, read_body
 from settlement.api.handlers import Call, Handler, OpenHandler
 from settlement.api.limits import Admission
+from settlement.api.line import RETRY_AFTER_MS
 from settlement.api.operations import Operation
 from settlement.api.ports import Terminals
 from settlement.errors import ServiceError
@@ -43,20 +44,24 @@ class Pipeline:
         known = _query_names(operation)
 
         async def handle(request: web.Request) -> web.Response:
-            with self._admission.receiving():
+            with self._admission.receiving(_declared_size(request), operation.urgency):
                 body = await read_body(request, self._limits)
             verified = self._terminals.verify(request.method, request.raw_path, request.headers, body)
             request[VERIFIED] = verified
+            sender = verified.terminal_id or str(verified.session_id)
+            if not self._admission.rates.take(sender):
+                await self._refuse_slowly()
+            slot = self._admission.enter(sender, operation.urgency)
+            await slot.work()
 
             async def work() -> web.Response:
                 who = await self._terminals.admit(verified)
                 request[TERMINAL] = who.terminal_id
                 _check_query(request, known)
-                call = Call(who, request, _message(request, decoder, body))
+                call = Call(who, request, _message(request, decoder, body), slot.parked)
                 with _said_early(operation):
                     return await handler(call)
 
-            slot = self._admission.enter(verified.terminal_id or str(verified.session_id))
             task = asyncio.create_task(work())
             task.add_done_callback(lambda _: slot.release())
             return await self._bounded(task)
@@ -75,6 +80,14 @@ class Pipeline:
                 return await self._bounded(asyncio.create_task(_awaited(handler(_message(request, decoder, body)))))
 
         return handle
+
+    async def _refuse_slowly(self) -> None:
+        """Whoever asks too often waits for the refusal: answered at once it would only ask more often."""
+        with self._admission.holding_back() as seconds:
+            await asyncio.sleep(seconds)
+        raise ServiceError(
+            "TERMINAL_FLOODING", "This terminal asks too often; slow down.", retry_after_ms=RETRY_AFTER_MS
+        )
 
     async def _bounded(self, task: asyncio.Task[web.Response]) -> web.Response:
         """The task's answer, or TIMED_OUT while the task goes on.
@@ -103,6 +116,11 @@ def _said_early(operation: Operation) -> Iterator[None]:
         if operation.changes and error.code in _EARLY:
             raise ServiceError("OUTCOME_UNKNOWN", retry_after_ms=error.retry_after_ms) from error
         raise
+
+
+def _declared_size(request: web.Request) -> int | None:
+    """Of the body, in bytes; None where it comes in chunks."""
+    return request.content_length if request.content_length is not None or request.can_read_body else 0
 
 
 def _decoder(operation: Operation) -> msgspec.json.Decoder[msgspec.Struct] | None:

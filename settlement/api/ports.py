@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from settlement.engine.waits import ALWAYS, Waits
 from settlement.terminals import TerminalIdentity, VerifiedRequest
 from terminal_sdk import wire
 
@@ -17,7 +18,9 @@ class Engine(Protocol):
         """Who would pay what."""
         ...
 
-    async def settle(self, who: TerminalIdentity, request: wire.SettlementRequest) -> wire.Settlement:
+    async def settle(
+        self, who: TerminalIdentity, request: wire.SettlementRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
         """Settle one bill, or give the first answer again under a known key."""
         ...
 
@@ -30,12 +33,14 @@ class Engine(Protocol):
         ...
 
     async def reverse(
-        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.ReversalRequest
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.ReversalRequest, waits: Waits = ALWAYS
     ) -> wire.Reversal:
         """Take a settlement back whole."""
         ...
 
-    async def reverse_by_key(self, who: TerminalIdentity, request: wire.ReversalByKeyRequest) -> wire.Reversal:
+    async def reverse_by_key(
+        self, who: TerminalIdentity, request: wire.ReversalByKeyRequest, waits: Waits = ALWAYS
+    ) -> wire.Reversal:
         """Take back the settlement of an idempotency key, also one that never arrived."""
         ...
 

@@ -55,7 +55,7 @@ async def migrate(connection: Connection, directory: Traversable | None = None) 
     one that was applied has changed, was renamed or is missing, or when the numbers have a gap.
     """
     migrations = read_migrations(directory)
-    await connection.execute("SET statement_timeout = 0")
+    await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
         try:
@@ -68,7 +68,7 @@ async def migrate(connection: Connection, directory: Traversable | None = None) 
         finally:
             await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
     finally:
-        await connection.execute("RESET statement_timeout")
+        await connection.execute("RESET statement_timeout; RESET lock_timeout")
     return [migration.label for migration in missing]
 
 

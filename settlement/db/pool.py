@@ -43,8 +43,8 @@ _REFUSALS = (
 async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
     """Connect to ``settings.database_url`` and check the server.
 
-    Every connection speaks UTC, maps ``json`` and ``jsonb`` to Python values, and cancels statements that run too
-    long. Raises ``DatabaseUnreachable``, ``DatabaseTooOld`` or ``DatabaseNotDurable``.
+    Every connection speaks UTC, maps ``json`` and ``jsonb`` to Python values, and cancels statements that run
+    or wait for a lock too long. Raises ``DatabaseUnreachable``, ``DatabaseTooOld`` or ``DatabaseNotDurable``.
     """
     url = settings.database_url
     if url is None:
@@ -61,6 +61,7 @@ async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
                 "application_name": "settlement",
                 "timezone": "UTC",
                 "statement_timeout": str(settings.db_statement_timeout_ms),
+                "lock_timeout": str(settings.db_lock_timeout_ms),
                 "idle_in_transaction_session_timeout": "60000",
                 **PLANS_BY_KEY,
             },

@@ -27,6 +27,7 @@ from settlement.engine.views import (
     settlement_view,
     split_view,
 )
+from settlement.engine.waits import ALWAYS, RETURNS, Waits
 from settlement.errors import ServiceError
 from settlement.ledger.records import Row, SagaKey
 from settlement.security import mask_name, mask_number
@@ -85,11 +86,16 @@ class SettlementEngine:
         with _outages_told():
             return await self._settling.quote(who, request)
 
-    async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Settlement:
+    async def settle(self, who: TerminalIdentity, request: SettlementRequest, waits: Waits = ALWAYS) -> Settlement:
         """Settle a bill, or give the first answer again. Not final after ``wait_ms``: the till asks for the status."""
         with _outages_told():
             accepted = await self._settling.settle(who, request)
-            view = await self._await_settlement(accepted.key, accepted.work, request.wait_ms / 1_000)
+            if accepted.bank is None:
+                view = settlement_view(await self._status_row(accepted.key))
+            else:
+                with waits(accepted.bank) as granted:
+                    wait_s = request.wait_ms / 1_000 if granted else 0.0
+                    view = await self._await_settlement(accepted.key, accepted.work, wait_s)
         metrics.SETTLEMENTS.labels(view.state).inc()
         return view
 
@@ -111,19 +117,23 @@ class SettlementEngine:
                 raise ServiceError("SETTLEMENT_UNKNOWN")
             return settlement_view(await self._status_row(known.key))
 
-    async def reverse(self, who: TerminalIdentity, settlement_id: uuid.UUID, request: ReversalRequest) -> Reversal:
+    async def reverse(
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: ReversalRequest, waits: Waits = ALWAYS
+    ) -> Reversal:
         """Take a settlement back whole."""
         with _outages_told():
             taken = await self._reversing.reverse(who, settlement_id, request)
-            view = await self._taken(taken, request.idempotency_key)
+            view = await self._taken(taken, request.idempotency_key, waits)
         metrics.REVERSALS.labels(view.state).inc()
         return view
 
-    async def reverse_by_key(self, who: TerminalIdentity, request: ReversalByKeyRequest) -> Reversal:
+    async def reverse_by_key(
+        self, who: TerminalIdentity, request: ReversalByKeyRequest, waits: Waits = ALWAYS
+    ) -> Reversal:
         """Take back what was sent under a key, also if it never arrived."""
         with _outages_told():
             taken = await self._reversing.reverse_by_key(who, request)
-            view = await self._taken(taken, request.idempotency_key)
+            view = await self._taken(taken, request.idempotency_key, waits)
         metrics.REVERSALS.labels(view.state).inc()
         return view
 
@@ -177,9 +187,10 @@ class SettlementEngine:
             raise ServiceError("SETTLEMENT_UNKNOWN")
         return row
 
-    async def _taken(self, taken: Taken, reversal_key: str) -> Reversal:
+    async def _taken(self, taken: Taken, reversal_key: str, waits: Waits) -> Reversal:
         if taken.work is not None:
-            await asyncio.wait({taken.work}, timeout=_REVERSAL_WAIT_S)
+            with waits(RETURNS) as granted:
+                await asyncio.wait({taken.work}, timeout=_REVERSAL_WAIT_S if granted else 0.0)
         if taken.key is None:
             return buried_reversal(taken.reversal_id, reversal_key)
         if taken.in_place:

@@ -17,6 +17,7 @@ from settlement.engine.bill import bill_digest, check_bill, check_consent, reque
 from settlement.engine.context import EngineContext
 from settlement.engine.moves import BANK
 from settlement.engine.quotes import QuoteTerms, open_quote, seal_quote
+from settlement.engine.waits import AGAIN
 from settlement.errors import ServiceError
 from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey
 from settlement.policy.split import Balances, RemainderPayer, split_bill
@@ -34,10 +35,14 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A settlement that stands in the ledger; ``work`` carries its bank leg on, or is None."""
+    """A settlement that stands in the ledger; ``work`` carries its bank leg on, or is None.
+
+    ``bank``: whose answer may be open still; None: nobody's.
+    """
 
     key: SagaKey
     work: asyncio.Task[None] | None
+    bank: str | None
 
 
 class PersonGate:
@@ -92,7 +97,7 @@ class Settling:
         if isinstance(known, BaseException):
             raise known
         if known is not None:
-            return Accepted(judge_known(known, digest), None)
+            return Accepted(judge_known(known, digest), None, AGAIN)
         try:
             check_bill(request, self._context.today())
             check_consent(request)
@@ -105,7 +110,7 @@ class Settling:
             known = await self._context.ledger.find_key(who.institution_id, request.idempotency_key)
             if known is None:
                 raise
-            return Accepted(judge_known(known, digest), None)
+            return Accepted(judge_known(known, digest), None, AGAIN)
 
     async def _settle_anew(
         self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext
@@ -162,7 +167,7 @@ class Settling:
                 return self._accepted(who, request, order, verdict, send_before)
             fresh = await self._after_refusal(request, card, verdict)
             if fresh is None:
-                return Accepted(verdict.key, None)
+                return Accepted(verdict.key, None, AGAIN)
             card, judged_at_its_turn = fresh, True
         raise ServiceError("PERSON_BUSY", retry_after_ms=500)
 
@@ -204,10 +209,10 @@ class Settling:
         send_before: float,
     ) -> Accepted:
         if order.bank_fen == 0:
-            return Accepted(verdict.key, None)
+            return Accepted(verdict.key, None, None)
         pin = None if request.pin_block is None else Pin(bytes.fromhex(request.pin_block), who.pin_key)
         work = self._background.start(self._debit(verdict.key, pin, send_before), f"debit {verdict.key.saga_id}")
-        return Accepted(verdict.key, work)
+        return Accepted(verdict.key, work, order.bank_code)
 
     async def _debit(self, key: SagaKey, pin: Pin | None, send_before: float) -> None:
         leg = await self._context.ledger.bank_leg(key, BANK)

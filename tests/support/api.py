@@ -20,6 +20,7 @@ from settlement.api import Limits, create_app, create_runner
 from settlement.api.app import ADMISSION
 from settlement.api.examples import ANSWERS
 from settlement.api.limits import Admission
+from settlement.engine.waits import ALWAYS, Waits
 from settlement.terminals import TerminalIdentity
 from terminal_sdk import wire
 from terminal_sdk.signing import MAC_HEADER, response_mac
@@ -31,11 +32,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 class StandInEngine:
     """Answers every call of the engine with an example. Knows nothing of bills: for tests of the HTTP layer alone.
 
+    ``bank``: what settlements wait for.
     ``error``: raised instead of an answer. ``gate``: calls wait until it is set. ``calls``: what was asked.
     """
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.bank: str | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.final = True
@@ -47,8 +50,15 @@ class StandInEngine:
     async def quote(self, who: TerminalIdentity, request: wire.QuoteRequest) -> wire.Quote:
         return await self._answer("quote", who, request, wire.Quote)
 
-    async def settle(self, who: TerminalIdentity, request: wire.SettlementRequest) -> wire.Settlement:
-        return await self._answer("settle", who, request, wire.Settlement)
+    async def settle(
+        self, who: TerminalIdentity, request: wire.SettlementRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
+        if self.bank is None:
+            return await self._answer("settle", who, request, wire.Settlement)
+        with waits(self.bank) as granted:
+            if not granted:
+                return msgspec.structs.replace(ANSWERS["settle"], state="pending", final=False)  # type: ignore[type-var]
+            return await self._answer("settle", who, request, wire.Settlement)
 
     async def status(self, who: TerminalIdentity, settlement_id: uuid.UUID) -> wire.Settlement:
         return await self._answer("settlement", who, settlement_id, wire.Settlement)
@@ -57,11 +67,13 @@ class StandInEngine:
         return await self._answer("settlementByKey", who, key, wire.Settlement)
 
     async def reverse(
-        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.ReversalRequest
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.ReversalRequest, waits: Waits = ALWAYS
     ) -> wire.Reversal:
         return await self._answer("reverse", who, (settlement_id, request), wire.Reversal)
 
-    async def reverse_by_key(self, who: TerminalIdentity, request: wire.ReversalByKeyRequest) -> wire.Reversal:
+    async def reverse_by_key(
+        self, who: TerminalIdentity, request: wire.ReversalByKeyRequest, waits: Waits = ALWAYS
+    ) -> wire.Reversal:
         return await self._answer("reverseByKey", who, request, wire.Reversal)
 
     async def reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> wire.Reversal:

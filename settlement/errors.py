@@ -76,7 +76,10 @@ CATALOGUE: dict[str, tuple[int, str]] = {
 
 
 class ServiceError(Exception):
-    """A refusal that changed nothing. ``code`` is a key of ``CATALOGUE``; the message says what to do."""
+    """A refusal that changed nothing. ``code`` is a key of ``CATALOGUE``; the message says what to do.
+
+    ``nothing_done``: with OVERLOADED and NOT_READY, which may also come half-way, that this is certain here.
+    """
 
     def __init__(
         self,
@@ -87,6 +90,7 @@ class ServiceError(Exception):
         retry_after_ms: int | None = None,
         settlement_id: str | None = None,
         quote: Quote | None = None,
+        nothing_done: bool = False,
     ) -> None:
         self.status, default = CATALOGUE[code]
         self.code = code
@@ -95,4 +99,5 @@ class ServiceError(Exception):
         self.retry_after_ms = retry_after_ms
         self.settlement_id = settlement_id
         self.quote = quote
+        self.nothing_done = nothing_done
         super().__init__(f"{code}: {self.message}")

@@ -62,7 +62,7 @@ def create_app(
         app.router.add_route(operation.method, operation.path, handler, expect_handler=_expectation(limits))
 
     def reasons() -> list[str]:
-        return ["the service is stopping"] if admission.closing else engine.ready()
+        return ["the service is stopping"] if admission.closing else [*engine.ready(), *admission.troubles.reasons()]
 
     add_service_pages(app, reasons, registry, settlement.__version__)
     app.cleanup_ctx.append(_upkeep(terminals))

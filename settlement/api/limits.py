@@ -11,6 +11,7 @@ from time import monotonic
 from settlement.api import metrics
 from settlement.api.line import RETRY_AFTER_MS, Line, LineLimits, Urgency
 from settlement.api.rates import Rates
+from settlement.api.troubles import Troubles
 from settlement.config import Settings
 from settlement.errors import ServiceError
 
@@ -124,6 +125,7 @@ class Admission:
     def __init__(self, limits: Limits, now: Callable[[], float] = monotonic) -> None:
         self.limits = limits
         self.line = Line(limits.line, now)
+        self.troubles = Troubles(now)
         self.rates = Rates(limits.terminal_rate, limits.terminal_burst, now)
         self._in_flight: Counter[str] = Counter()
         self._total = 0

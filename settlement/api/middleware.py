@@ -33,10 +33,22 @@ log = structlog.get_logger("settlement.api")
 
 
 class Shed:
-    """Refusals for want of room are counted and told once a second: a line each would cost more than the refusal."""
+    """Refusals for want of room are counted and told once a second: a line each would cost more than the refusal.
+
+    What they were refused for (a database that is away, with its traceback) is told once a second too.
+    """
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._cause_after: dict[str, float] = {}
+
+    def first_cause(self, code: str) -> bool:
+        """Whether the cause of this refusal is to be told."""
+        now = time.monotonic()
+        if now < self._cause_after.get(code, 0.0):
+            return False
+        self._cause_after[code] = now + _SHED_TOLD_EVERY_S
+        return True
 
     def note(self, code: str, route: str) -> None:
         """One refusal."""
@@ -62,7 +74,7 @@ def observe(ids: IdSource) -> Middleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         try:
-            response = await _answered(request, handler)
+            response = await _answered(request, handler, shed)
         except asyncio.CancelledError:
             _record(request, _CLIENT_CLOSED, time.perf_counter() - started, shed)
             raise
@@ -76,12 +88,12 @@ def observe(ids: IdSource) -> Middleware:
     return middleware
 
 
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler, shed: Shed) -> web.StreamResponse:
     try:
         return await handler(request)
     except ServiceError as error:
         request[_CODE] = error.code
-        if error.status >= _SERVER_ERROR and error.__cause__ is not None:
+        if error.status >= _SERVER_ERROR and error.__cause__ is not None and shed.first_cause(error.code):
             log.warning("refused for a cause", code=error.code, exc_info=error.__cause__)
         return refusal(error)
     except web.HTTPException as error:

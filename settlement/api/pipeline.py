@@ -55,12 +55,13 @@ class Pipeline:
             await slot.work()
 
             async def work() -> web.Response:
-                who = await self._terminals.admit(verified)
-                request[TERMINAL] = who.terminal_id
-                _check_query(request, known)
-                call = Call(who, request, _message(request, decoder, body), slot.parked)
-                with _said_early(operation):
-                    return await handler(call)
+                with self._noting_troubles():
+                    who = await self._terminals.admit(verified)
+                    request[TERMINAL] = who.terminal_id
+                    _check_query(request, known)
+                    call = Call(who, request, _message(request, decoder, body), slot.parked)
+                    with _said_early(operation):
+                        return await handler(call)
 
             task = asyncio.create_task(work())
             task.add_done_callback(lambda _: slot.release())
@@ -80,6 +81,14 @@ class Pipeline:
                 return await self._bounded(asyncio.create_task(_awaited(handler(_message(request, decoder, body)))))
 
         return handle
+
+    @contextlib.contextmanager
+    def _noting_troubles(self) -> Iterator[None]:
+        try:
+            yield
+        except ServiceError as error:
+            self._admission.troubles.note(error)
+            raise
 
     async def _refuse_slowly(self) -> None:
         """Whoever asks too often waits for the refusal: answered at once it would only ask more often."""
@@ -109,11 +118,13 @@ class Pipeline:
 
 @contextlib.contextmanager
 def _said_early(operation: Operation) -> Iterator[None]:
-    """Keeps the promise of 503: nothing was begun. Once the engine was asked to move money, that is not known."""
+    """Keeps the promise of 503: nothing was begun. Once the engine was asked to move money that is not known, unless
+    it says so.
+    """
     try:
         yield
     except ServiceError as error:
-        if operation.changes and error.code in _EARLY:
+        if operation.changes and error.code in _EARLY and not error.nothing_done:
             raise ServiceError("OUTCOME_UNKNOWN", retry_after_ms=error.retry_after_ms) from error
         raise
 

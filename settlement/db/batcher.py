@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-import asyncpg
-
+from settlement.db.outages import CONFLICTS, OUTAGES, OUTAGES_FOR_ALL, REFUSALS, refused
 from settlement.errors import ServiceError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Batch: TypeAlias = Sequence[tuple[Item, asyncio.Future[Result]]]
 
-CONFLICTS = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.UniqueViolationError,
-    asyncpg.LockNotAvailableError,
-)
-"""A batch that met one of these is judged again item by item: the second look sees what the other one committed."""
-
-OUTAGES = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.InterfaceError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.DiskFullError,
-    asyncpg.TooManyConnectionsError,
-    ConnectionError,
-    TimeoutError,
-    OSError,
-)
-"""The database is away, or the connection broke, perhaps exactly at COMMIT: the outcome of the call is not known."""
+GIVE_UP_AFTER_S = 3.0
+"""A call that the database has not taken for so long is not tried again: whoever waits gets to hear of it."""
 
 
 class Batcher(Generic[Item, Result]):
     """Collects items while earlier batches are under way and runs them together, one result per item, in order.
 
     ``run`` must be idempotent per item: after an outage it is called again with the same item.
-    ``submit`` raises ``ServiceError`` OVERLOADED at once when ``queue_max`` items wait, and whatever ``run`` raises for
-    an item that fails alone.
+    ``submit`` raises ``ServiceError`` OVERLOADED at once when ``queue_max`` items wait, ``DatabaseRefused`` when the
+    database does not take it and nothing was done, and whatever ``run`` raises for an item that fails alone.
     """
 
     def __init__(
@@ -87,38 +68,45 @@ class Batcher(Generic[Item, Result]):
             batch = [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
             await self._serve(batch)
 
-    async def _serve(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _serve(self, batch: Batch[Item, Result]) -> None:
+        """Together; after a conflict, or where one item spoils it for the others, each alone."""
         try:
-            results = await self._run([item for item, _ in batch])
+            await self._run_until_taken(batch, OUTAGES_FOR_ALL)
         except Exception as error:
-            if len(batch) == 1 and not isinstance(error, (*CONFLICTS, *OUTAGES)):
-                _fail(batch[0][1], error)
+            if isinstance(error, OUTAGES_FOR_ALL) or (len(batch) == 1 and not isinstance(error, CONFLICTS)):
+                _fail(batch, error)
                 return
-            for item, future in batch:
-                await self._serve_alone(item, future)
-        else:
-            for (_, future), result in zip(batch, results, strict=True):
-                if not future.done():
-                    future.set_result(result)
+            for item in batch:
+                await self._serve_alone([item])
 
-    async def _serve_alone(self, item: Item, future: asyncio.Future[Result]) -> None:
-        for attempt in range(self._attempts):
+    async def _serve_alone(self, one: Batch[Item, Result]) -> None:
+        try:
+            await self._run_until_taken(one, (*CONFLICTS, *OUTAGES))
+        except Exception as error:
+            _fail(one, error)
+
+    async def _run_until_taken(self, batch: Batch[Item, Result], again: tuple[type[Exception], ...]) -> None:
+        """Once more after each error of ``again``, for a while. Raises ``DatabaseRefused`` if there were only refusals:
+        then nothing was done. Any other error may have come after the commit.
+        """
+        began, certain = asyncio.get_running_loop().time(), True
+        for attempt in itertools.count(1):
             try:
-                (result,) = await self._run([item])
-            except (*CONFLICTS, *OUTAGES) as error:
-                if attempt == self._attempts - 1:
-                    _fail(future, error)
-                    return
-                await asyncio.sleep(min(0.05 * 2**attempt, 1.0))
-            except Exception as error:
-                _fail(future, error)
-                return
+                results = await self._run([item for item, _ in batch])
+            except again as error:
+                certain = certain and isinstance(error, REFUSALS)
+                late = asyncio.get_running_loop().time() - began > GIVE_UP_AFTER_S
+                if late or attempt >= self._attempts:
+                    raise (refused(error) if certain else error) from error
+                await asyncio.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
             else:
-                if not future.done():
-                    future.set_result(result)
+                for (_, future), result in zip(batch, results, strict=True):
+                    if not future.done():
+                        future.set_result(result)
                 return
 
 
-def _fail(future: asyncio.Future[Result], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _fail(batch: Batch[Item, Result], error: Exception) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)

@@ -7,6 +7,14 @@ class DatabaseError(Exception):
     """The database cannot be used as it is; the message says why and what to do. No message carries a password."""
 
 
+class DatabaseRefused(DatabaseError):
+    """The server does not take a call now, and nothing of it was done. ``reason``: why, in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class DatabaseUnreachable(DatabaseError):
     """Nothing answers at the address, or it refuses this user, password or database."""
 

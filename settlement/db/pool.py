@@ -31,6 +31,7 @@ PLANS_BY_KEY = {
 """Every hot statement finds a few rows by key. Planning it anew for its values costs more than running it, so it is
 planned once; and because that may be while its tables are still empty, ways that read whole tables are ruled out.
 ``plan_freely`` lifts this."""
+_READ_ONLY = ("default_transaction_read_only", "in_hot_standby")
 _REFUSALS = (
     asyncpg.InvalidAuthorizationSpecificationError,  # also a wrong password
     asyncpg.InvalidCatalogNameError,
@@ -129,7 +130,15 @@ def address(url: str) -> str:
 
 
 async def _reset(connection: Connection) -> None:
-    """Nothing in the usual case: no code leaves session state behind, and asyncpg's reset is a round trip each time."""
+    """Nothing in the usual case: no code leaves session state behind, and asyncpg's reset is a round trip each time.
+
+    A connection to a server that takes no writes is not kept: the setting would outlive its cause in it, and after a
+    change of roles the next one may reach the new primary. The server reports both values unasked.
+    """
+    told = connection.get_settings()
+    if "on" in {getattr(told, name, "off") for name in _READ_ONLY}:
+        connection.terminate()
+        return
     if connection.is_in_transaction():
         await connection.reset()
 

@@ -13,7 +13,7 @@ from settlement.banks.port import BankAnswer, BankOrder, BankOutcome, BankPort, 
 from settlement.businessdate import business_date
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
-from settlement.db.batcher import OUTAGES
+from settlement.db.outages import OUTAGES
 from settlement.engine import metrics
 from settlement.engine.declines import decline_code, not_sent_code
 from settlement.engine.moves import BANK

@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from settlement.db.outages import READ_ONLY, reason
 from settlement.engine import metrics
 from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
@@ -46,9 +47,10 @@ class Recovery:
             try:
                 await self.sweep()
                 await self._measure()
-                self._trouble = None
+                # The sweep itself need not write when nothing is due.
+                self._trouble = None if await self._context.ledger.takes_writes() else READ_ONLY
             except Exception as error:
-                self._trouble = f"the ledger does not answer ({type(error).__name__})"
+                self._trouble = f"recovery cannot work: {reason(error)} ({type(error).__name__})"
                 # The database may be away; the loop outlives it.
                 log.exception("recovery_sweep_failed")
             await self._context.clock.sleep(interval_s)

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from settlement.banks.port import BankAnswer, MessageIdentity
-from settlement.db.batcher import OUTAGES
+from settlement.db.outages import OUTAGES, REFUSALS, not_ready, reason
 from settlement.engine import metrics
 from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
@@ -46,6 +46,7 @@ from terminal_sdk.wire import (
 
 _POLL_S = 0.1
 _REVERSAL_WAIT_S = 10.0
+_AWAY_RETRY_MS = 2_000
 
 log = structlog.get_logger("settlement.engine")
 
@@ -89,7 +90,8 @@ class SettlementEngine:
     async def settle(self, who: TerminalIdentity, request: SettlementRequest, waits: Waits = ALWAYS) -> Settlement:
         """Settle a bill, or give the first answer again. Not final after ``wait_ms``: the till asks for the status."""
         with _outages_told():
-            accepted = await self._settling.settle(who, request)
+            with _nothing_done():
+                accepted = await self._settling.settle(who, request)
             if accepted.bank is None:
                 view = settlement_view(await self._status_row(accepted.key))
             else:
@@ -238,7 +240,19 @@ def _outages_told() -> Iterator[None]:
     try:
         yield
     except OUTAGES as error:
-        log.exception("database_away")
+        log.warning("database_away", reason=reason(error), error=type(error).__name__)
         raise ServiceError(
-            "NOT_READY", "The ledger cannot be reached now; ask again under the same key.", retry_after_ms=2_000
+            "NOT_READY", f"{not_ready(error)} Ask again under the same key.", retry_after_ms=_AWAY_RETRY_MS
         ) from error
+
+
+@contextlib.contextmanager
+def _nothing_done() -> Iterator[None]:
+    """Around what either has taken effect when it returns or has changed nothing, unless the connection broke."""
+    try:
+        yield
+    except ServiceError as error:
+        error.nothing_done = True
+        raise
+    except REFUSALS as error:
+        raise ServiceError("NOT_READY", not_ready(error), retry_after_ms=_AWAY_RETRY_MS, nothing_done=True) from error

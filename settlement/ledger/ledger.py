@@ -138,6 +138,11 @@ class Ledger:
         row = await self._pool.fetchrow(SQL["find_debit"], reference, bank, terminal_id, transmitted, trace)
         return None if row is None else await self.bank_leg(SagaKey(*row.values()), "bank")
 
+    async def takes_writes(self) -> bool:
+        """Whether the database takes writes now; a standby does not, nor one that was set read-only."""
+        writable: bool = await self._pool.fetchval(SQL["takes_writes"])
+        return writable
+
     async def in_doubt(self, now: dt.datetime) -> list[Row]:
         """Legs that are not final, by kind and bank: their number and the age of the oldest in seconds."""
         return list(await self._pool.fetch(SQL["in_doubt"], now))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from settlement.clock import Clock, epoch_ms
-from settlement.db.batcher import OUTAGES, Batcher
+from settlement.db.batcher import Batcher
+from settlement.db.outages import OUTAGES, not_ready
 from settlement.errors import ServiceError
 from settlement.ids import IdSource
 from settlement.terminals.administration import SQL
@@ -98,7 +99,7 @@ class Authenticator:
         try:
             row = await self._admissions.submit(asked)
         except OUTAGES as error:
-            raise ServiceError("NOT_READY", retry_after_ms=1_000) from error
+            raise ServiceError("NOT_READY", not_ready(error), retry_after_ms=1_000) from error
         if row["verdict"] != "admitted":
             raise ServiceError(REFUSALS[row["verdict"]])
         self._remember(request.session_id, request.keys, row["terminal_id"])

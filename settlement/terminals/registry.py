@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from settlement.clock import Clock, epoch_ms
 from settlement.config import Settings
-from settlement.db.batcher import OUTAGES
+from settlement.db.outages import OUTAGES, not_ready
 from settlement.errors import ServiceError
 from settlement.ids import IdSource
 from settlement.security import KeyRing
@@ -235,7 +235,7 @@ class TerminalRegistry(TerminalAdministration):
         try:
             return await self._pool.fetchrow(SQL[name], *parameters)
         except OUTAGES as error:
-            raise ServiceError("NOT_READY", retry_after_ms=1_000) from error
+            raise ServiceError("NOT_READY", not_ready(error), retry_after_ms=1_000) from error
 
 
 async def _computed(work: Callable[[], T]) -> T:

@@ -93,6 +93,10 @@ join leg o on o.person_id = l.person_id and o.acceptance_date = l.acceptance_dat
           and o.leg = 'bank'
 join card c on c.person_id = s.person_id and c.card_id = s.card_id;
 
+-- name: takes_writes
+-- Whether this server takes writes: no standby, and not set read-only.
+select current_setting('transaction_read_only') = 'off';
+
 -- name: bank_leg
 -- One bank leg with all that is needed to act, as the worker that has just written it sees it.
 select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,

@@ -1,4 +1,4 @@
-"""The command line: `python -m bench`, and `python -m bench crypto`."""
+"""The command line: `python -m bench`, and its commands."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import uvloop
 from bench.cells import BenchError
 from bench.options import DEFAULT, QUICK, Options
 from bench.report import Report, without_paths
+from bench.strain.command import isolation_command, overload_command
 
 FAILED_EXIT = 2
 _CLIENTS_MAX = 60
@@ -125,6 +126,10 @@ def crypto(seconds: float) -> None:
     from bench.crypto_backends import compare
 
     click.echo("\n".join(compare(seconds)))
+
+
+main.add_command(isolation_command)
+main.add_command(overload_command)
 
 
 def _measure(options: Options, database_url: str | None, data_dir: Path) -> Report:

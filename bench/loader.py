@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,20 @@ import msgspec
 
 from bench import cpu
 from bench.cells import BenchError
-from bench.load.jobs import Closed, Failed, Go, Job, Order, Plan, Ready, Reply, Tally
+from bench.load.jobs import (
+    Closed,
+    Failed,
+    Go,
+    Job,
+    LoopJob,
+    Order,
+    Plan,
+    Ready,
+    Record,
+    Reply,
+    ShotsJob,
+    Tally,
+)
 
 _LINE_BYTES_MAX = 256 * 1_048_576
 _PREPARE_S = 180.0
@@ -23,7 +36,7 @@ _GRACE_S = 60.0
 _HEAD_START_S = 0.05
 """From the word to the start, so that the word has arrived by then."""
 
-R = TypeVar("R", Ready, Tally)
+R = TypeVar("R", Ready, Tally, Record)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +51,14 @@ class Measured:
     others_share: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shooting:
+    """One run of the light load. ``samples``: everybody's CPU at the start and at each mark."""
+
+    record: Record
+    samples: list[cpu.Sample]
+
+
 class Loader:
     """The load process: started at the first order, and again when it has died. Its messages go to ``log_path``."""
 
@@ -45,10 +66,9 @@ class Loader:
         self._log_path = log_path
         self._process: asyncio.subprocess.Process | None = None
 
-    async def run(self, job: Job, plan: Plan, parties: Mapping[str, Iterable[int]]) -> Measured:
+    async def run(self, job: LoopJob, plan: Plan, parties: Mapping[str, Iterable[int]]) -> Measured:
         """Prepare and run a job. ``parties``: whose CPU is read. Raises ``BenchError`` when it comes to nothing."""
-        await self._send(Order(job=job, plan=plan))
-        await self._hear(Ready, _PREPARE_S)
+        await self._prepare(job, plan)
         duration_s = plan.seconds if isinstance(plan, Closed) else max(plan.offsets_s, default=0.0)
         before, began = cpu.sample(parties), time.monotonic()
         start_at = began + _HEAD_START_S
@@ -57,6 +77,24 @@ class Loader:
         after = cpu.sample(parties)
         others = cpu.others_share(before, after, tally.cpu_s, time.monotonic() - began)
         return Measured(tally=tally, cpu_s=after.since(before) | {"clients": tally.cpu_s}, others_share=others)
+
+    async def shoot(
+        self, job: ShotsJob, plan: Plan, parties: Mapping[str, Iterable[int]], marks_s: Sequence[float] = ()
+    ) -> Shooting:
+        """Prepare and run a light load; the parties' CPU is read at the start and at ``marks_s`` after it, in order."""
+        await self._prepare(job, plan)
+        duration_s = plan.seconds if isinstance(plan, Closed) else max(plan.offsets_s, default=0.0)
+        start_at = time.monotonic() + _HEAD_START_S
+        await self._send(Go(start_at=start_at))
+        samples = []
+        for mark_s in (0.0, *marks_s):
+            await asyncio.sleep(max(0.0, start_at + mark_s - time.monotonic()))
+            samples.append(cpu.sample(parties))
+        return Shooting(record=await self._hear(Record, duration_s + _GRACE_S), samples=samples)
+
+    async def _prepare(self, job: Job, plan: Plan) -> None:
+        await self._send(Order(job=job, plan=plan))
+        await self._hear(Ready, _PREPARE_S)
 
     async def stop(self) -> None:
         """End the process."""

@@ -6,14 +6,14 @@ import contextlib
 import math
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.bills import BANK_ACCOUNT_FEN, CURRENT_YEAR_FEN
 from bench.cells import BenchError
-from bench.load.jobs import Job, Payment, Plan, Tally
-from bench.loader import Loader, Measured, running_loader
+from bench.load.jobs import LoopJob, Payment, Plan, ShotsJob, Tally
+from bench.loader import Loader, Measured, Shooting, running_loader
 from bench.options import Options
 from bench.server import Server
 from loadtest.population import Institution, PatientSpec, admit, enrol_terminals
@@ -128,7 +128,7 @@ class World:
         """The database server, where it runs on this machine."""
         return {} if self.server.postmaster is None else {"database": (self.server.postmaster,)}
 
-    async def run(self, job: Job, plan: Plan, parties: Mapping[str, tuple[int, ...]] | None = None) -> Measured:
+    async def run(self, job: LoopJob, plan: Plan, parties: Mapping[str, tuple[int, ...]] | None = None) -> Measured:
         """Run a job in the load process. Raises ``BenchError``, also when more than one in a hundred fails."""
         measured = await self._loader.run(job, plan, self.parties() if parties is None else parties)
         total = sum(measured.tally.outcomes.values())
@@ -137,6 +137,10 @@ class World:
             outcomes = ", ".join(f"{name} {count}" for name, count in sorted(measured.tally.outcomes.items()))
             raise BenchError(f"{failed} of {total} operations failed ({outcomes or 'nothing was done'})")
         return measured
+
+    async def shoot(self, job: ShotsJob, plan: Plan, marks_s: Sequence[float] = ()) -> Shooting:
+        """Run a light load in the load process, whatever comes of it. Raises ``BenchError``."""
+        return await self._loader.shoot(job, plan, self.parties(), marks_s)
 
     def expected(self, key: str, seconds: float, guess: float) -> int:
         """How many operations a measurement may need: by what it reached last, or by a guess (per second)."""

@@ -7,12 +7,12 @@ import contextlib
 import gc
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import uvloop
 
-from bench.load import double_entry, echo, http, ledger, till
+from bench.load import double_entry, echo, http, ledger, shots, till
 from bench.load.jobs import (
     Closed,
     DoubleEntryJob,
@@ -20,18 +20,20 @@ from bench.load.jobs import (
     Failed,
     Go,
     HttpJob,
-    Job,
     LedgerJob,
+    LoopJob,
     Order,
     Ready,
+    Record,
     Reply,
+    ShotsJob,
     Tally,
     TillJob,
 )
 from bench.load.loops import Operation, closed_loop, open_loop
 
 
-def prepared(job: Job, clients: int) -> contextlib.AbstractAsyncContextManager[Sequence[Sequence[Operation]]]:
+def prepared(job: LoopJob, clients: int) -> contextlib.AbstractAsyncContextManager[Sequence[Sequence[Operation]]]:
     """The operations of each client, with all done that need not be measured."""
     match job:
         case HttpJob():
@@ -46,24 +48,32 @@ def prepared(job: Job, clients: int) -> contextlib.AbstractAsyncContextManager[S
             return double_entry.prepared(job, clients)
 
 
-async def serve(order: Order) -> Tally | None:
+async def serve(order: Order) -> Tally | Record | None:
     """Run one order; None when the parent has gone meanwhile."""
-    plan = order.plan
+    plan, job = order.plan, order.job
+    if isinstance(job, ShotsJob):
+        async with shots.prepared(job) as (wires, requests), started() as start_at:
+            return None if start_at is None else await shots.fire(wires, requests, plan, start_at)
     clients = plan.clients if isinstance(plan, Closed) else 1
-    async with prepared(order.job, clients) as operations:
-        gc.collect()
-        gc.freeze()  # what was prepared need not be looked through while the clock runs
+    async with prepared(job, clients) as operations, started() as start_at:
+        if start_at is None:
+            return None
+        if isinstance(plan, Closed):
+            return await closed_loop(operations, start_at, plan.seconds)
+        return await open_loop(operations[0], start_at, plan.offsets_s)
+
+
+@contextlib.asynccontextmanager
+async def started() -> AsyncIterator[float | None]:
+    """Say that all is prepared and wait for the word; when to start, None when there will be no word any more."""
+    gc.collect()
+    gc.freeze()  # what was prepared need not be looked through while the clock runs
+    try:
         say(Ready())
         word = await asyncio.to_thread(sys.stdin.buffer.readline)
-        if not word:
-            return None
-        start_at = msgspec.json.decode(word, type=Go).start_at
-        try:
-            if isinstance(plan, Closed):
-                return await closed_loop(operations, start_at, plan.seconds)
-            return await open_loop(operations[0], start_at, plan.offsets_s)
-        finally:
-            gc.unfreeze()
+        yield msgspec.json.decode(word, type=Go).start_at if word else None
+    finally:
+        gc.unfreeze()
 
 
 def say(reply: Reply) -> None:

@@ -39,6 +39,12 @@ class TillJob(SettlingJob, frozen=True, kw_only=True, tag="till"):
     folder: str
 
 
+class ShotsJob(SettlingJob, frozen=True, kw_only=True, tag="shots"):
+    """Over HTTP, as bytes made beforehand; every answer is recorded. ``connections``: opened before the start."""
+
+    connections: int
+
+
 class EchoJob(msgspec.Struct, frozen=True, kw_only=True, tag="echo"):
     """Send signed requests of a settlement's size to a server that only answers, ``count`` a client at most."""
 
@@ -63,7 +69,8 @@ class DoubleEntryJob(msgspec.Struct, frozen=True, kw_only=True, tag="double_entr
     payees: list[int]
 
 
-Job: TypeAlias = HttpJob | TillJob | EchoJob | LedgerJob | DoubleEntryJob
+LoopJob: TypeAlias = HttpJob | TillJob | EchoJob | LedgerJob | DoubleEntryJob
+Job: TypeAlias = LoopJob | ShotsJob
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, tag="closed"):
@@ -131,10 +138,24 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, tag="tally"):
         return [thing for left in dealt for thing in left]
 
 
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag="record"):
+    """What became of each request, in their order; latencies, and how late it left, count from its planned moment.
+
+    ``outcomes``: a settlement's state, the code of a refusal, or why there was no answer · ``ended_s``: when the answer
+    came, from the start · ``cpu_s``: CPU of the load process meanwhile.
+    """
+
+    outcomes: list[str]
+    latencies_ms: list[float]
+    late_ms: list[float]
+    ended_s: list[float]
+    cpu_s: float
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """The job came to nothing."""
 
     reason: str
 
 
-Reply: TypeAlias = Ready | Tally | Failed
+Reply: TypeAlias = Ready | Tally | Record | Failed

@@ -38,7 +38,7 @@ def yuan(amount_fen: int) -> str:
 
 
 def receipt_text(receipt: Receipt, bank_name: str | None = None) -> str:
-    """The text of a receipt, from all its fields but ``text``; for a reversal or refund the amounts stand with a minus sign.
+    """The text of a receipt, from all its fields but ``text``; what goes back stands with a minus sign.
 
     ``bank_name`` is printed in place of the bank's code. Nothing is cut: what does not fit goes on in another row.
     """

@@ -24,7 +24,7 @@ async def undo_order(
     request: ReversalRequest | ReversalByKeyRequest | RefundRequest,
     lines: Sequence[RefundLine] | None = None,
 ) -> UndoOrder:
-    """The order to take a settlement back: whole, or with ``lines`` in part. It claims the bank leg that it may open."""
+    """The order to take a settlement back: whole, or with ``lines`` in part. It claims the bank leg it may open."""
     now = context.clock.now()
     return UndoOrder(
         kind="reversal" if lines is None else "refund",

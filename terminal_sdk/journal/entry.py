@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-Operation = Literal["settlement", "reversal"]
+Operation = Literal["settlement", "reversal", "refund"]
 State = Literal["prepared", "sent", "answered"]
-Outcome = Literal["settlement", "reversal", "refusal", "never_sent"]
+Outcome = Literal["settlement", "reversal", "refund", "refusal", "never_sent"]
 """What ended an attempt: an answer of the service of that kind, or that its first byte never left."""
 
 SELECT = (

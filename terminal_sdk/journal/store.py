@@ -20,11 +20,11 @@ from terminal_sdk.journal.seal import Seal
 QUEUE_MAX = 1_000
 _LISTED_MAX = 10_000
 _OWED = "state <> 'answered' and (operation <> 'settlement' or given_up)"
-# A reversal of the bill speaks for what came before it: what was taken back is not printed any more.
+# A reversal of the bill speaks for what came before it: what is being taken back is not printed any more.
 _NOT_HANDED_OUT = (
     "where state = 'answered' and handed_out_at is null and (operation = 'refund' or not exists (select 1"
     " from attempt later where later.bill = attempt.bill and later.number > attempt.number"
-    " and later.outcome = 'reversal')) order by number limit ?"
+    " and later.operation = 'reversal' and later.outcome is not 'refusal')) order by number limit ?"
 )
 
 
@@ -180,6 +180,11 @@ class Journal:
     def find_settlement(self, settlement_id: str) -> JournalEntry | None:
         """The attempt that became this settlement, if it is known here. Raises ``JournalError``."""
         return next(iter(self._select("where settlement_id = ? and operation = 'settlement'", settlement_id)), None)
+
+    def taken_back(self, bill: str) -> JournalEntry | None:
+        """The newest reversal of this bill that was accepted. Raises ``JournalError``."""
+        where = "where bill = ? and operation = 'reversal' and outcome = 'reversal' order by number desc limit 1"
+        return next(iter(self._select(where, bill)), None)
 
     def open_entries(self) -> list[JournalEntry]:
         """All attempts without an answer, oldest first. Raises ``JournalError``."""

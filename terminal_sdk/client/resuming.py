@@ -65,6 +65,6 @@ class Resuming:
     async def _as_it_stands(self, result: Settled, patience: Patience) -> AnyResult:
         """Somebody else may have taken the bill back since the till heard of it."""
         try:
-            return await self._following.status_by_id(result.settlement_id, patience)
+            return await self._following.status_by_key(result.idempotency_key, patience)
         except (ServiceUnreachable, RequestRefused, AnswerInvalid):
             return result

@@ -377,5 +377,6 @@ class Steps:
     cut = staticmethod(cut)
     unknown = staticmethod(UNKNOWN)
     journal_rows = staticmethod(journal_rows)
+    RECEIPT = RECEIPT
     Heard = Heard
     Reply = Reply

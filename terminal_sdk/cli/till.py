@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ import click
 from terminal_sdk.cli.failures import Interrupted
 from terminal_sdk.cli.home import Home, TillSettings
 from terminal_sdk.cli.interrupts import CtrlC
+from terminal_sdk.cli.speaking import say
 from terminal_sdk.client import Credentials, Terminal
+from terminal_sdk.errors import JournalError
 from terminal_sdk.journal import Journal
-from terminal_sdk.results import NotYetKnown, Result
+from terminal_sdk.results import AnyResult, NotYetKnown, Refunded
 
 T = TypeVar("T")
-R = TypeVar("R", Result, RefundResult)
 _NAMED_MAX = 10
 
 
@@ -35,17 +37,26 @@ class Till:
         """One call of the terminal, to its end. Raises what it raises, and ``KeyboardInterrupt``."""
         return self.ctrl_c.run(call)
 
-    def follow(self, result: R, wait_s: float) -> R:
+    def follow(self, result: AnyResult, wait_s: float) -> AnyResult:
         """Wait for what is not final yet. Ctrl-C ends the waiting, and nothing else, once the outcome is decided.
 
         Raises ``KeyboardInterrupt`` while it is not.
         """
         try:
+            if isinstance(result, Refunded) or (isinstance(result, NotYetKnown) and result.operation == "refund"):
+                return self.run(self.terminal.wait_refund(result, timeout_s=wait_s))
             return self.run(self.terminal.wait(result, timeout_s=wait_s))
         except KeyboardInterrupt:
             if isinstance(result, NotYetKnown):
                 raise
             return result
+
+    def mark_handed_out(self, result: AnyResult) -> None:
+        """The outcome was shown, its receipt printed. A journal that cannot take that only means: once more."""
+        try:
+            self.journal.mark_handed_out(result.idempotency_key, dt.datetime.now(dt.UTC))
+        except JournalError as error:
+            say(f"Warning: {error}; journal recover shows this outcome once more", err=True)
 
     def name_open_attempts(self) -> None:
         """Tell on standard error what an earlier run left open. Raises ``JournalError``."""

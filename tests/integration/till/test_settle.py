@@ -11,6 +11,7 @@ import pytest
 from tests.integration.till.conftest import LINE, PIN, NewTill
 
 RESULT_KEYS = {
+    "refund",
     "outcome",
     "exit_code",
     "final",

@@ -23,6 +23,7 @@ from settlement.engine.settle import Settling
 from settlement.engine.views import (
     bank_part,
     buried_reversal,
+    insurance_left_out,
     refund_view,
     reversal_in_place,
     reversal_view,
@@ -238,6 +239,7 @@ class SettlementEngine:
             split=split,
             bank=bank,
             bank_notice=facts["bank_notice"],
+            insurance_notice=insurance_left_out(facts),
             text="",
         )
         known = None if bank is None else self._context.directory.banks.get(bank.bank)

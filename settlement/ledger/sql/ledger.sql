@@ -76,7 +76,7 @@ select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id)
        coalesce(u.current_year_fen, s.current_year_fen) as current_year_fen,
        coalesce(u.carried_over_fen, s.carried_over_fen) as carried_over_fen,
        coalesce(u.bank_fen, s.bank_fen) as bank_fen, coalesce(u.cash_fen, s.cash_fen) as cash_fen,
-       s.bank_notice,
+       s.bank_notice, s.consent,
        case when u.undo_id is null then sb.lines else undo_lines(u.person_id, u.acceptance_date, u.undo_id) end as lines,
        case when u.undo_id is null then sb.parts else undo_parts(u.person_id, u.acceptance_date, u.undo_id) end as parts,
        c.card_number_sealed, s.person_id, s.card_id,

@@ -18,6 +18,7 @@ from settlement.ids import IdSource
 
 _GENERATIONS_KEPT = 2
 _LINK_TERMINAL = "00000000"
+_BREACHES = frozenset({"garbage", "slow_frame", "stalled", "flood"})
 
 
 class SessionError(Exception):
@@ -58,10 +59,9 @@ class Session:
         self._keys: dict[str, WorkingKeys] = {}
         self._current: WorkingKeys | None = None
         self._trace = int.from_bytes(ids.token(4), "big")
-        self._connection = Connection(
-            clock=clock, frame_timeout_s=tuning.frame_timeout_s, on_body=self._received, on_lost=self._connection_lost
-        )
+        self._connection = Connection(clock=clock, tuning=tuning, on_body=self._received, on_lost=self._connection_lost)
         self.keys_at = 0.0
+        self.lost_for = ""
         self.blamed = False
         self.active_at = clock.monotonic()
 
@@ -77,6 +77,11 @@ class Session:
     def lost(self) -> bool:
         """Whether the connection is gone."""
         return self._connection.lost
+
+    @property
+    def breached(self) -> bool:
+        """Whether the connection was given up for what the bank did on it, or left undone."""
+        return self.lost_for in _BREACHES
 
     @property
     def keys(self) -> WorkingKeys:
@@ -122,7 +127,7 @@ class Session:
                 return future.result()
             return Failure(sent=outgoing.written, detail="timeout" if outgoing.written else "congested")
         finally:
-            outgoing.cancelled = True
+            self._connection.withdraw(outgoing)
             if self._pending.get(key) is future:
                 del self._pending[key]
 
@@ -190,6 +195,7 @@ class Session:
 
     def _connection_lost(self, reason: str) -> None:
         # Frames that were never written have been refused by now; whoever still waits may have been heard.
+        self.lost_for = reason
         pending, self._pending = self._pending, {}
         for future in pending.values():
             if not future.done():

@@ -165,13 +165,17 @@ class BankLink:
             return _unknown("in_flight")
         self._recent.sent(expected)
         started = self._clock.monotonic()
-        reply = await session.request(
-            expected.key, body, send_before=send_before, timeout_s=self.bank.timeout_ms / 1_000
+
+        def read(message: Message) -> BankAnswer:
+            answer = judge(expected, message, session.mac_key_of(message), self._today())
+            self._recent.answered(expected, answer.outcome)
+            return answer
+
+        answer = await session.request(
+            expected.key, body, send_before=send_before, timeout_s=self.bank.timeout_ms / 1_000, read=read
         )
-        if isinstance(reply, Failure):
-            return self._failed(session, reply, spell)
-        answer = judge(expected, reply, session.mac_key_of(reply), self._today())
-        self._recent.answered(expected, answer.outcome)
+        if isinstance(answer, Failure):
+            return self._failed(session, answer, spell)
         metrics.LATENCY.labels(self.bank.code, verb).observe(max(0.0, self._clock.monotonic() - started))
         self._learn(answer, expected, spell)
         return answer

@@ -25,7 +25,7 @@ UNMATCHED = Counter(
 )
 REJECTED = Counter(
     "settlement_bank_rejected_answers_total",
-    "Answers with the right identity that proved nothing: bad_mac, wrong_amount, wrong_code, malformed",
+    "Answers with the right identity that proved nothing: bad_mac, wrong_amount, wrong_currency, wrong_code, malformed",
     ["bank", "reason"],
 )
 CONNECTS = Counter("settlement_bank_connects_total", "Attempts to connect and sign on", ["bank", "result"])

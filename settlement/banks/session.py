@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from settlement.banks.connection import Connection, Outgoing
 from settlement.banks.directory import Bank
@@ -15,6 +16,8 @@ from settlement.banks.messages import AnswerKey, key_of
 from settlement.banks.tuning import LinkTuning
 from settlement.clock import Clock
 from settlement.ids import IdSource
+
+Answer = TypeVar("Answer")
 
 _GENERATIONS_KEPT = 2
 _LINK_TERMINAL = "00000000"
@@ -31,6 +34,13 @@ class Failure:
 
     sent: bool
     detail: str
+
+
+class _Pending(NamedTuple):
+    """Who waits for an answer, and how it is read."""
+
+    future: asyncio.Future[Any]
+    read: Callable[[Message], Any]
 
 
 class Session:
@@ -55,7 +65,7 @@ class Session:
         self._ids = ids
         self._on_lost = on_lost
         self._on_unmatched = on_unmatched
-        self._pending: dict[AnswerKey, asyncio.Future[Message | Failure]] = {}
+        self._pending: dict[AnswerKey, _Pending] = {}
         self._keys: dict[str, WorkingKeys] = {}
         self._current: WorkingKeys | None = None
         self._trace = int.from_bytes(ids.token(4), "big")
@@ -106,17 +116,26 @@ class Session:
         self._connection.close(reason)
 
     async def request(
-        self, key: AnswerKey, body: bytes, *, send_before: float | None, timeout_s: float
-    ) -> Message | Failure:
-        """Send a body once and wait for the answer with this key."""
-        future: asyncio.Future[Message | Failure] = asyncio.get_running_loop().create_future()
+        self,
+        key: AnswerKey,
+        body: bytes,
+        *,
+        send_before: float | None,
+        timeout_s: float,
+        read: Callable[[Message], Answer],
+    ) -> Answer | Failure:
+        """Send a body once and wait for the answer with this key.
+
+        ``read`` is called as the answer comes, so that a second one right behind it is seen for what it is.
+        """
+        future: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
 
         def refused(detail: str) -> None:
             if not future.done():
                 future.set_result(Failure(sent=False, detail=detail))
 
         outgoing = Outgoing(body, send_before, refused)
-        self._pending[key] = future
+        pending = self._pending[key] = _Pending(future, read)
         self._connection.send(outgoing)
         try:
             async with asyncio.timeout(timeout_s):
@@ -128,7 +147,7 @@ class Session:
             return Failure(sent=outgoing.written, detail="timeout" if outgoing.written else "congested")
         finally:
             self._connection.withdraw(outgoing)
-            if self._pending.get(key) is future:
+            if self._pending.get(key) is pending:
                 del self._pending[key]
 
     async def echo(self) -> None:
@@ -171,7 +190,9 @@ class Session:
         }
         key = (str(Mti.NETWORK_ANSWER), _LINK_TERMINAL, fields["7"], fields["11"], fields["37"])
         body = pack(fields, self._network_key)
-        answer = await self.request(key, body, send_before=None, timeout_s=self._tuning.echo_timeout_s)
+        answer = await self.request(
+            key, body, send_before=None, timeout_s=self._tuning.echo_timeout_s, read=lambda message: message
+        )
         if isinstance(answer, Failure):
             raise SessionError(f"network message {code}: {answer.detail}")
         if not answer.mac_is_valid(self._network_key):
@@ -187,9 +208,9 @@ class Session:
         except MessageError:
             self.close("garbage")
             return
-        future = self._pending.pop(key_of(message), None)
-        if future is not None and not future.done():
-            future.set_result(message)
+        pending = self._pending.pop(key_of(message), None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(pending.read(message))
         else:
             self._on_unmatched(self, message)
 
@@ -197,7 +218,7 @@ class Session:
         # Frames that were never written have been refused by now; whoever still waits may have been heard.
         self.lost_for = reason
         pending, self._pending = self._pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_result(Failure(sent=True, detail=reason))
+        for waiting in pending.values():
+            if not waiting.future.done():
+                waiting.future.set_result(Failure(sent=True, detail=reason))
         self._on_lost()

@@ -107,7 +107,7 @@ class World:
 
     async def fault(self, action: str, **spec: Any) -> None:
         """Set a fault; ``mti``, ``reference`` and the like say which messages it meets."""
-        names = ("mti", "processing_code", "pan", "reference")
+        names = ("mti", "processing_code", "network_code", "pan", "reference")
         match = Match(**{name: spec.pop(name) for name in names if name in spec})
         await self.admin.add_fault(FaultSpec(action=action, match=match, **spec))  # type: ignore[arg-type]
 
@@ -135,9 +135,12 @@ def cut(codes: Sequence[str]) -> Directory:
     return Directory({code: directory[code] for code in codes}, directory.acquirer)
 
 
-@pytest.fixture
-async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
-    """``await make_world(banks=…, duplicates=…, connected=True, **changes to the banks' entries)``."""
+MakeWorld = Callable[..., Awaitable[World]]
+
+
+@contextlib.asynccontextmanager
+async def worlds(folder: Path) -> AsyncIterator[MakeWorld]:
+    """``await make(banks=…, duplicates=…, connected=True, **changes to the banks' entries)``."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(
@@ -152,7 +155,7 @@ async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Wo
             directory = cut(banks)
             known = {name: value for name, value in changes.items() if name in {"offers_inquiry", "remembers_reversal"}}
             profiles = [profile_of(replace(bank, **known), port=0, duplicates=duplicates) for bank in directory]
-            service = BankHostService(profiles, derive_zone_keys(master, directory), tmp_path / "books", seed=7)
+            service = BankHostService(profiles, derive_zone_keys(master, directory), folder / "books", seed=7)
             await service.start()
             stack.push_async_callback(service.stop)
             admin = await stack.enter_async_context(BankHostAdmin(service.admin_url))
@@ -168,13 +171,20 @@ async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Wo
 
 
 @pytest.fixture
-async def world(make_world: Callable[..., Awaitable[World]]) -> World:
+async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
+    """See ``worlds``."""
+    async with worlds(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def world(make_world: MakeWorld) -> World:
     """One bank (BOSC), its host in this process, its link up."""
     return await make_world()
 
 
 @pytest.fixture
-async def make_process_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
+async def make_process_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
     """The same with the hosts in a process of their own."""
     async with contextlib.AsyncExitStack() as stack:
 

@@ -48,6 +48,12 @@ def _wrong(fields: Mapping[str, str], fault: FaultSpec) -> Mapping[str, str]:
             return {}
 
 
+def _otherwise(fields: Mapping[str, str]) -> dict[str, str]:
+    """The same answer, declined if it was approved, and the other way round."""
+    rest = {number: value for number, value in fields.items() if number not in {"38", "62"}}
+    return {**rest, "39": "05" if fields["39"] == "00" else "00"}
+
+
 def _another(value: str) -> str:
     return value[:-1] + ("1" if value[-1] == "0" else "0")
 
@@ -76,6 +82,8 @@ def _pieces(whole: bytes, fields: Mapping[str, str], mac_key: bytes, fault: Faul
             return [b"".join(different[number % len(different)] for number in range(fault.frames)) + whole]
         case "duplicate":
             return [whole * (1 + fault.frames)]
+        case "contradict":
+            return [whole + frame(pack(_otherwise(fields), mac_key))]
         case "half_frame":
             return [whole[: len(whole) // 2]]
         case "trickle":

@@ -160,6 +160,7 @@ Action = Literal[
     "wrong_currency",
     "huge_length",
     "out_of_order",
+    "contradict",
     "unsolicited",
     "flood",
     "stall_reading",

@@ -146,6 +146,19 @@ async def test_late_answers_are_evidence_and_no_strays(make_world) -> None:
     assert world.state().ready
 
 
+async def test_a_bank_that_contradicts_itself_or_its_request_is_an_alarm_and_no_evidence(world: World) -> None:
+    before = unmatched("contradiction")
+    with structlog.testing.capture_logs() as lines:
+        await world.fault("contradict")
+        assert (await world.links.debit(world.order(), world.soon)).outcome is BankOutcome.APPROVED
+        await until(lambda: unmatched("contradiction") == before + 1)
+        await world.fault("wrong_amount")
+        assert (await world.links.debit(world.order(), world.soon)).detail == "wrong_amount"
+    errors = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert errors == ["bank contradicts itself", "bank answer contradicts its request"]
+    assert world.late == []
+
+
 async def test_worthless_answers_open_the_circuit(make_world) -> None:
     world = await make_world(tuning=LinkTuning(circuit_threshold=3, key_change_pause_s=0.0))
     await world.fault("wrong_mac", count=None)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from settlement.banks.directory import Bank, Directory, default_directory, derive_zone_keys
-from settlement.banks.port import BankOrder, MessageIdentity
+from settlement.banks.port import BankOrder, BankOutcome, MessageIdentity
 from settlement.banks.router import BankLinks
 from settlement.banks.tuning import LinkTuning
 from settlement.banks.unmatched import LateAnswer
@@ -127,6 +127,11 @@ class World:
     def state(self, bank: str = "BOSC"):
         """The link's state."""
         return self.links.states()[bank]
+
+
+async def approved(world: World) -> bool:
+    """Whether a debit goes through now; where time-outs are short, a busy machine may need more than one."""
+    return (await world.links.debit(world.order(), world.soon)).outcome is BankOutcome.APPROVED
 
 
 def cut(codes: Sequence[str]) -> Directory:

@@ -12,6 +12,7 @@ from settlement.banks.connection import Connection, Outgoing
 from settlement.banks.iso.framing import FrameSplitter, frame
 from settlement.banks.port import BankOutcome
 from settlement.banks.tuning import LinkTuning
+from tests.integration.banks.conftest import approved
 
 APPROVED, UNKNOWN, NOT_SENT = BankOutcome.APPROVED, BankOutcome.UNKNOWN, BankOutcome.NOT_SENT
 EAGER = LinkTuning(
@@ -41,7 +42,7 @@ async def test_time_outs_open_the_circuit_and_an_answered_message_closes_it(make
 
     await world.admin.clear_faults()
     await wait_until(lambda: world.state().circuit == "half_open")
-    assert (await world.links.debit(world.order(), world.soon)).outcome is APPROVED
+    await wait_until(lambda: approved(world))
     assert world.state().circuit == "closed"
 
 
@@ -59,7 +60,7 @@ async def test_probes_without_a_sign_of_life_replace_the_connection(make_world, 
     assert (await world.links.debit(world.order(), world.soon)).outcome is UNKNOWN
     await wait_until(lambda: _sign_ons(world, 2))
     await wait_until(lambda: world.state().ready and world.state().circuit == "half_open")
-    assert (await world.links.debit(world.order(), world.soon)).outcome is APPROVED
+    await wait_until(lambda: approved(world))
 
 
 async def _sign_ons(world, wanted: int) -> bool:

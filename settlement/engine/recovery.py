@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import structlog
 
@@ -24,7 +25,7 @@ class Recovery:
         self._context = context
         self._background = background
         self._loop: asyncio.Task[None] | None = None
-        self._under_way: set[SagaKey] = set()
+        self._under_way: dict[SagaKey, str] = {}
         self._measure_at = 0.0
         self._trouble: str | None = "recovery has not begun"
 
@@ -55,18 +56,33 @@ class Recovery:
 
     async def sweep(self) -> int:
         """Claim what is due now and carry it on in the background; returns how many legs were claimed."""
-        room = self._context.limits.recovery_batch - len(self._under_way)
-        if room <= 0:
-            return 0
+        claimed = 0
+        while True:
+            full = self._full_banks()
+            room = self._context.limits.recovery_batch - len(self._under_way)
+            most = min(room, self._context.limits.recovery_per_bank)
+            if most <= 0:
+                return claimed
+            found = await self._claim(most, full)
+            claimed += found
+            if found < most:
+                return claimed
+
+    def _full_banks(self) -> list[str]:
+        """Banks that have their share of recovery's places; a bank that is slow must leave the others theirs."""
+        counts = Counter(self._under_way.values())
+        return [bank for bank, legs in counts.items() if legs >= self._context.limits.recovery_per_bank]
+
+    async def _claim(self, most: int, full: list[str]) -> int:
         now = self._context.clock.now()
         send_before = self._context.send_before()
         legs = await self._context.ledger.claim_due_legs(
-            now, self._context.worker, self._context.lease_until(now), room
+            now, self._context.worker, self._context.lease_until(now), most, full
         )
         for leg in legs:
             log.info("leg_claimed", saga_id=str(leg.key.saga_id), leg=leg.leg, state=leg.state, attempt=leg.attempts)
             metrics.CLAIMED.labels(leg.leg, leg.state).inc()
-            self._under_way.add(leg.key)
+            self._under_way[leg.key] = leg.bank_code
             self._background.start(self._act(leg, send_before), f"recover {leg.key.saga_id}")
         return len(legs)
 
@@ -89,4 +105,4 @@ class Recovery:
         try:
             await self._context.bank_legs.act(leg, send_before)
         finally:
-            self._under_way.discard(leg.key)
+            self._under_way.pop(leg.key, None)

@@ -118,10 +118,11 @@ class Ledger:
         return await self._pool.fetchrow(SQL["receipt_facts"], key.person_id, key.acceptance_date, key.saga_id)
 
     async def claim_due_legs(
-        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int
+        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int, full: Sequence[str] = ()
     ) -> list[BankLeg]:
-        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9)."""
-        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit)
+        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9). None of the banks in
+        ``full``."""
+        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit, list(full))
         return [_bank_leg(row) for row in rows]
 
     async def bank_leg(self, key: SagaKey, leg: str) -> BankLeg | None:

@@ -95,10 +95,10 @@ left join leg b on b.person_id = x.person_id and b.acceptance_date = x.acceptanc
 where x.person_id = $1 and x.acceptance_date = $2 and x.saga_id = $3;
 
 -- name: claim_due_legs
--- Recovery's claim (rule 9), with all that is needed to act.
+-- Recovery's claim (rule 9), with all that is needed to act; $5 are banks that have enough under way.
 select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,
        o.transmitted as original_transmitted, o.trace as original_trace, o.reference as original_reference
-from claim_due_legs($1, $2, $3, $4) l
+from claim_due_legs($1, $2, $3, $4, $5) l
 left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
 join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
                  and s.settlement_id = coalesce(u.settlement_id, l.saga_id)

@@ -65,6 +65,11 @@ class StubBank:
             self._server = None
         await self._worker.stop()
 
+    def hang_up(self) -> None:
+        """Close every connection at once; what is under way is booked all the same."""
+        for connection in list(self.connections):
+            connection.hang_up()
+
     async def ask(self, work: Callable[[Books], R]) -> R:
         """Do something with the books, on their thread and in one transaction."""
         return await self._worker.run(work)
@@ -89,7 +94,7 @@ class StubBank:
             else:
                 answer = change_fields(books.handle(fields, pin_key), fault)
             if fault is None or fault.action not in SILENT:
-                for _ in range(2 if fault is not None and fault.action == "duplicate" else 1):
+                for _ in range(min(1 + fault.frames, 10) if fault is not None and fault.action == "duplicate" else 1):
                     log_frame(books.store, "sent", answer, self.clock.now(), note)
             return answer
 

@@ -7,6 +7,8 @@ BIN := .venv/bin
 COMPILE = .uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE)
 PROJECT = --no-emit-package settlement-terminal-sdk pyproject.toml requirements/build.in
+# Worker processes, a file at a time each (tests/support/spreading.py): more than two only wait for two cores.
+SPREAD = -n 2 --no-loadscope-reorder
 export PYTHON
 
 .PHONY: help
@@ -19,8 +21,8 @@ demo: runtime ## settle real bills from virtual cards at virtual terminals, and 
 	@$(BIN)/settlement demo $(ARGS)
 
 .PHONY: test
-test: dev ## run the tests
-	@$(BIN)/python -m pytest -q --durations=10 -m "not deep" $(ARGS)
+test: dev ## run the tests, side by side; ARGS="tests/e2e -x", ARGS="-n0 --pdb" (one process)
+	@$(BIN)/python -m pytest -q --durations=10 -m "not deep" $(SPREAD) $(ARGS)
 
 .PHONY: test-deep
 test-deep: dev ## run the long sweeps

@@ -1,0 +1,24 @@
+"""How tests are spread over the worker processes of one run: a file stays together, and so do tests that share a thing.
+
+Each worker has a database server, a service and a bank host of its own, so files may run in any order, side by side.
+"""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+TOGETHER = ("tests/pcsc/",)
+"""Folders whose tests must not run beside each other: a machine may have room for one PC/SC daemon only."""
+
+
+class Spreading(LoadScopeScheduling):
+    """Gives a worker one file after the other, in the order of collection (with ``--no-loadscope-reorder``)."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+def scope_of(nodeid: str) -> str:
+    """What a test is kept together with: its folder if that is one of ``TOGETHER``, else its file."""
+    path = nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if path.startswith(folder)), path)

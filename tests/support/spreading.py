@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-TOGETHER = ("tests/pcsc/",)
-"""Folders whose tests must not run beside each other: a machine may have room for one PC/SC daemon only."""
+TOGETHER = ("tests/pcsc/", "tests/packaging/", "tests/typing/")
+"""Folders that stay together: a machine may have room for one PC/SC daemon only; wheels are built, and the type checker
+looks at the kit, once for all tests of the folder."""
 
 
 class Spreading(LoadScopeScheduling):

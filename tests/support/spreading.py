@@ -5,11 +5,17 @@ Each worker has a database server, a service and a bank host of its own, so file
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = ("tests/pcsc/", "tests/packaging/", "tests/typing/")
 """Folders that stay together: a machine may have room for one PC/SC daemon only; wheels are built, and the type checker
 looks at the kit, once for all tests of the folder."""
+
+
+_ROOT = Path(__file__).parents[2]
+assert all((_ROOT / folder).is_dir() for folder in TOGETHER), "a folder that stays together has another name now"
 
 
 class Spreading(LoadScopeScheduling):

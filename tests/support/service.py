@@ -151,10 +151,10 @@ def present(card: VirtualCard) -> CardSession:
     return CardSession(VirtualReader(card))
 
 
-def test_directory(ports: dict[str, int]) -> Directory:
+def test_directory(ports: dict[str, int], timeout_ms: int) -> Directory:
     """The banks of the bank host, with time-outs short enough for tests."""
     directory = default_directory().at(ports)
-    quick = {code: dataclasses.replace(bank, timeout_ms=BANK_TIMEOUT_MS) for code, bank in directory.banks.items()}
+    quick = {code: dataclasses.replace(bank, timeout_ms=timeout_ms) for code, bank in directory.banks.items()}
     return Directory(quick, directory.acquirer)
 
 
@@ -162,7 +162,9 @@ test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager
-async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningService]:
+async def running_service(
+    dsn: str, folder: Path, *, bank_timeout_ms: int = BANK_TIMEOUT_MS
+) -> AsyncIterator[RunningService]:
     """Start everything; at the end stop everything and demand that the books agree."""
     settings = Settings(database_url=dsn, data_dir=folder / "data")
     prepare_installation(settings, SystemClock())
@@ -171,7 +173,7 @@ async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningServic
     await host.start()
     process = None
     try:
-        (folder / "banks.toml").write_text(bank_file(test_directory(host.ports)), encoding="utf-8")
+        (folder / "banks.toml").write_text(bank_file(test_directory(host.ports, bank_timeout_ms)), encoding="utf-8")
         environment = {
             "SETTLEMENT_DATABASE_URL": dsn,
             "SETTLEMENT_DATA_DIR": str(settings.data_dir),

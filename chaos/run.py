@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from settlement.cli.verify import Proof
 _POLL_S = 0.1
 _HOLD_S = 30.0
 """How long a clerk is reckoned to be busy with one patient: longer than in peace, for many wait and ask again."""
+
+BeforeProof = Callable[[Site], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,11 @@ class Findings:
     database: str
 
 
-async def run(options: Options, folder: Path, bars: Bars) -> Findings:
-    """Everything; the site's files go to ``folder``. Raises what the site raises when it cannot be started."""
+async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforeProof | None = None) -> Findings:
+    """Everything; the site's files go to ``folder``. Raises what the site raises when it cannot be started.
+
+    ``before_proof`` is called when all is at rest: what it alters, the proof must find.
+    """
     record = Record()
     async with open_site(folder, options.services, record.tell) as site:
         plan = _plan(options, site)
@@ -102,6 +107,8 @@ async def run(options: Options, folder: Path, bars: Bars) -> Findings:
             record.note("tills", "all", "start again")
             after = await work_off(site.stand, tills, journals, floor.visits, options.recovery_s)
             record.note("tills", "all", "done")
+        if before_proof is not None:
+            await before_proof(site)
         return await _findings(options, site, attack, schedule, floor, crowd, after)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from settlement.db.cluster import running_pid
 from settlement.db.embedded import EmbeddedPostgres
@@ -53,8 +53,7 @@ def socket_of(dsn: str) -> Path:
 def over_link(dsn: str, port: int) -> str:
     """The same database, reached through a link of this machine."""
     parts = urlsplit(dsn)
-    role, password = parts.username or "", parts.password or ""
-    login = quote(role, safe="") + (f":{quote(password, safe='')}" if password else "")
+    login = parts.netloc.rpartition("@")[0]
     return f"postgresql://{login}@127.0.0.1:{port}{parts.path}?sslmode=disable"
 
 

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
-from terminal_sdk import Credentials, wire
+from terminal_sdk import wire
+from terminal_sdk.crypto import Sm2PrivateKey
 from terminal_sdk.journal import Journal, JournalEntry
 
 Word = Literal["reversed", "settled", "declined", "open", "refused", "never_sent"]
@@ -46,7 +47,19 @@ class Words:
     contradictions: Sequence[str]
 
 
-def read_words(folder: Path, credentials: Sequence[Credentials]) -> Words:
+class Owner(Protocol):
+    """Whose journal it is: all that is needed of a terminal's ``Credentials``."""
+
+    @property
+    def terminal_id(self) -> str:
+        """The terminal."""
+
+    @property
+    def key(self) -> Sm2PrivateKey:
+        """Its private key."""
+
+
+def read_words(folder: Path, credentials: Sequence[Owner]) -> Words:
     """Read every journal in ``folder`` that belongs to one of these terminals; blocks. Raises ``JournalError``."""
     by_key: dict[str, TillWord] = {}
     left_open = 0

@@ -64,6 +64,11 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "QUOTE_EXPIRED": (409, "The quote has expired; ask for a new one."),
     "PERSON_BUSY": (409, "Another bill of this person is being settled; try again shortly."),
     "SETTLEMENT_UNKNOWN": (404, "This institution has no such settlement."),
+    "REFUND_UNKNOWN": (404, "This institution has no such refund."),
+    "REFUND_TOO_EARLY": (409, "The bill is not settled yet: wait for it, or take it back whole by a reversal."),
+    "NOTHING_TO_REFUND": (409, "The bill was declined or is taken back whole; there is nothing to refund."),
+    "REFUND_LINE_UNKNOWN": (422, "The bill has no such line."),
+    "REFUND_EXCEEDS_LINE": (409, "More would be refunded than is left of the line."),
     "RECEIPT_UNKNOWN": (404, "This institution has no such receipt (a receipt exists once the bill is settled)."),
     # service
     "OVERLOADED": (503, "The service is at its limit; try again after the time given."),

@@ -183,7 +183,10 @@ class BankPart(Struct, frozen=True, kw_only=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What became of a bill. ``final`` false means: ask again at ``GET /v1/settlements/{id}``."""
+    """What became of a bill. ``final`` false means: ask again at ``GET /v1/settlements/{id}``.
+
+    ``returned_fen``: what refunds and a reversal have given back or are about to; never more than the bill.
+    """
 
     settlement_id: str
     idempotency_key: str
@@ -199,6 +202,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     decline: Decline | None
     receipt_id: str | None
     reversal_id: str | None
+    returned_fen: int = 0
+    refund_ids: list[str] = []
 
 
 class ReversalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,6 +234,37 @@ class Reversal(Struct, frozen=True, kw_only=True):
     receipt_id: str | None
 
 
+class RefundLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which fee line is refunded, and how much of it; without ``amount_fen``: all that is left of it."""
+
+    line_no: Annotated[int, Meta(ge=1, le=100_000)]
+    amount_fen: PositiveFen | None = None
+
+
+class RefundRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Give lines of a settled bill back, whole or in part. Several refunds may follow each other, up to the bill."""
+
+    idempotency_key: IdempotencyKey
+    lines: Annotated[list[RefundLine], Meta(min_length=1, max_length=3000)]
+    reason: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = "till"
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """What became of a refund. ``returned``: who gets how much back, its ``parts`` line by line.
+
+    refunding: the bank is still being told; what is ours is back already · refunded: done, the receipt is valid.
+    """
+
+    refund_id: str
+    idempotency_key: str
+    settlement_id: str
+    state: Literal["refunding", "refunded"]
+    final: bool
+    returned: Split
+    bank: BankPart | None
+    receipt_id: str | None
+
+
 class ReceiptLine(Struct, frozen=True, kw_only=True):
     """One printed line of the bill."""
 
@@ -242,11 +278,13 @@ class ReceiptLine(Struct, frozen=True, kw_only=True):
 class Receipt(Struct, frozen=True, kw_only=True):
     """The receipt as data and as printable text (48 columns, 80 mm paper). Names and numbers are masked.
 
+    Of a reversal or refund, ``lines`` and ``split`` say what goes back.
+
     ``bank_notice`` says why no bank account paid the remainder (a code, as in ``Settlement``), else null.
     """
 
     receipt_id: str
-    kind: Literal["settlement", "reversal"]
+    kind: Literal["settlement", "reversal", "refund"]
     settlement_id: str
     institution_id: str
     institution_name: str

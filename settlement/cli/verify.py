@@ -54,7 +54,8 @@ class Proof:
         counts = self.ledger.counts
         yield (
             f"ledger: {counts['settlements']} settlements ({counts['settled']} settled), "
-            f"{counts['reversals']} reversals, {counts['transfers']} transfers, {len(INVARIANTS)} invariants checked"
+            f"{counts['reversals']} reversals, {counts['refunds']} refunds, {counts['transfers']} transfers, "
+            f"{len(INVARIANTS)} invariants checked"
         )
         if counts["open_legs"]:
             yield f"not final yet: {counts['open_legs']} bank legs (recovery goes on with them)"
@@ -79,16 +80,15 @@ async def prove(pool: asyncpg.Pool, bank_hosts: Iterable[str]) -> Proof:
             for summary in await admin.summaries():
                 banks.add(summary.bank)
                 async for item in admin.books(summary.bank):
-                    if item.kind == "debit":
-                        known_as = item.identity
-                        identity = (
-                            known_as.bank,
-                            known_as.terminal_id,
-                            known_as.transmitted,
-                            known_as.trace,
-                            known_as.reference,
-                        )
-                        entries.append(BookEntry(identity, item.amount_fen, item.state))
+                    known_as = item.identity
+                    identity = (
+                        known_as.bank,
+                        known_as.terminal_id,
+                        known_as.transmitted,
+                        known_as.trace,
+                        known_as.reference,
+                    )
+                    entries.append(BookEntry(identity, item.amount_fen, item.state, item.kind, item.moved_fen))
     if not banks:
         return Proof(ledger, None)
     return Proof(ledger, compare_with_banks(ledger.bank_legs, entries, await read_bank_legs(pool), frozenset(banks)))

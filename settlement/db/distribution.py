@@ -26,6 +26,7 @@ DISTRIBUTED: Final = {
     "settlement": "person_id",
     "settlement_bill": "person_id",
     "undo": "person_id",
+    "undo_line": "person_id",
     "leg": "person_id",
     "leg_move": "person_id",
     "receipt": "person_id",

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge
 
 SETTLEMENTS = Counter("settlement_bills_total", "Answers to settlement requests, by the state told", ["state"])
 REVERSALS = Counter("settlement_reversals_total", "Answers to reversal requests, by the state told", ["state"])
+REFUNDS = Counter("settlement_refunds_total", "Answers to refund requests, by the state told", ["state"])
 CLAIMED = Counter("settlement_recovery_claims_total", "Legs claimed by recovery", ["leg", "state"])
 TURNED_BACK = Counter("settlement_turned_back_total", "Settlements decided backward at their deadline", ["bank"])
 LATE_APPROVALS = Counter("settlement_late_approvals_total", "Approvals after backward: noted, reversed", ["bank"])

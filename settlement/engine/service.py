@@ -17,11 +17,13 @@ from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
 from settlement.engine.receipts import receipt_text
 from settlement.engine.recovery import Recovery
+from settlement.engine.refund import Refunding
 from settlement.engine.reverse import Reversing, Taken
 from settlement.engine.settle import Settling
 from settlement.engine.views import (
     bank_part,
     buried_reversal,
+    refund_view,
     reversal_in_place,
     reversal_view,
     settlement_view,
@@ -36,6 +38,8 @@ from terminal_sdk.wire import (
     QuoteRequest,
     Receipt,
     ReceiptLine,
+    Refund,
+    RefundRequest,
     Reversal,
     ReversalByKeyRequest,
     ReversalRequest,
@@ -44,7 +48,7 @@ from terminal_sdk.wire import (
 )
 
 _POLL_S = 0.1
-_REVERSAL_WAIT_S = 10.0
+_UNDO_WAIT_S = 10.0
 
 log = structlog.get_logger("settlement.engine")
 
@@ -58,6 +62,7 @@ class SettlementEngine:
         self._background = Background(context.limits.background_max)
         self._settling = Settling(context, self._background)
         self._reversing = Reversing(context, self._background)
+        self._refunding = Refunding(context, self._background)
         self.recovery = Recovery(context, self._background)
         metrics.UNDER_WAY.set_function(lambda: self._background.size)
         metrics.BATCH_QUEUE.set_function(lambda: context.ledger.depth)
@@ -132,8 +137,26 @@ class SettlementEngine:
         with _outages_told():
             return await self._reversal_status(who, reversal_id)
 
+    async def refund(self, who: TerminalIdentity, settlement_id: uuid.UUID, request: RefundRequest) -> Refund:
+        """Give lines of a settled bill back, or give the first answer again."""
+        with _outages_told():
+            refunded = await self._refunding.refund(who, settlement_id, request)
+            if refunded.work is not None:
+                await asyncio.wait({refunded.work}, timeout=_UNDO_WAIT_S)
+            view = refund_view(await self._undo_row(refunded.key))
+        metrics.REFUNDS.labels(view.state).inc()
+        return view
+
+    async def refund_status(self, who: TerminalIdentity, refund_id: uuid.UUID) -> Refund:
+        """What became of a refund of this institution."""
+        with _outages_told():
+            found = await self._context.ledger.find_saga(who.institution_id, refund_id)
+            if found is None or found[0] != "refund":
+                raise ServiceError("REFUND_UNKNOWN")
+            return refund_view(await self._undo_row(found[1]))
+
     async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> Receipt:
-        """The receipt of a settled bill or a completed reversal of this institution."""
+        """The receipt of a settled bill or of a completed reversal or refund of this institution."""
         with _outages_told():
             found = await self._context.ledger.find_saga(who.institution_id, receipt_id)
             facts = None if found is None else await self._context.ledger.receipt_facts(found[1])
@@ -162,12 +185,10 @@ class SettlementEngine:
             raise ServiceError("SETTLEMENT_UNKNOWN")
         kind, key = found
         if kind == "reversal":
-            row = await self._context.ledger.reversal_status(key)
-            if row is None:
-                raise ServiceError("SETTLEMENT_UNKNOWN")
+            row = await self._undo_row(key)
             return reversal_view(row, row["idempotency_key"])
         row = await self._status_row(key)
-        if row["decision"] != "backward":
+        if kind != "settlement" or row["decision"] != "backward":
             raise ServiceError("SETTLEMENT_UNKNOWN")
         return reversal_in_place(row, row["idempotency_key"])
 
@@ -179,17 +200,20 @@ class SettlementEngine:
 
     async def _taken(self, taken: Taken, reversal_key: str) -> Reversal:
         if taken.work is not None:
-            await asyncio.wait({taken.work}, timeout=_REVERSAL_WAIT_S)
+            await asyncio.wait({taken.work}, timeout=_UNDO_WAIT_S)
         if taken.key is None:
             return buried_reversal(taken.reversal_id, reversal_key)
         if taken.in_place:
             # What was turned back just now is due at once; the bank need not wait for the next round.
             await self.recovery.sweep()
             return reversal_in_place(await self._status_row(taken.key), reversal_key)
-        row = await self._context.ledger.reversal_status(taken.key)
+        return reversal_view(await self._undo_row(taken.key), reversal_key)
+
+    async def _undo_row(self, key: SagaKey) -> Row:
+        row = await self._context.ledger.undo_status(key)
         if row is None:
             raise ServiceError("SETTLEMENT_UNKNOWN")
-        return reversal_view(row, reversal_key)
+        return row
 
     async def _receipt(self, receipt_id: uuid.UUID, facts: Row) -> Receipt:
         lines = msgspec.convert(facts["lines"], list[ReceiptLine], strict=False)

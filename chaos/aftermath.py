@@ -28,12 +28,12 @@ _SIDE_BY_SIDE = 16
 class Aftermath:
     """What came of it. ``till_doubts``: attempts that were open in the journals when the tills started again.
 
-    ``recovery_s``: from then until no attempt and no leg was open; None: some still were when the time was over ·
+    ``rested_at`` (monotonic): when no attempt and no leg was open any more; None: some were when the time was over ·
     ``service_differs``: words of tills that the service, asked by key, does not confirm.
     """
 
     till_doubts: int
-    recovery_s: float | None
+    rested_at: float | None
     words: Words
     service_differs: Sequence[str]
 
@@ -45,22 +45,22 @@ async def work_off(
 
     The results of the visits are brought up to what the journals say in the end.
     """
-    began = time.monotonic()
+    until = time.monotonic() + timeout_s
     credentials = await asyncio.to_thread(_credentials, stand.folder, terminal_ids)
     async with open_tills(stand.base_url, credentials, journals, lambda _: None) as tills:
         doubts = await _open_attempts(tills)
-        await _recover(tills, began + timeout_s)
+        await _recover(tills, until)
         done = True
         try:
-            await stand.until_final(max(_POLL_S, began + timeout_s - time.monotonic()))
+            await stand.until_final(max(_POLL_S, until - time.monotonic()))
         except TimeoutError:
             done = False
-        took_s = time.monotonic() - began
+        rested_at = time.monotonic()
         words = await asyncio.to_thread(read_words, journals, credentials)
         await _bring_up(visits, tills, words)
         return Aftermath(
             till_doubts=doubts,
-            recovery_s=took_s if done and not words.open_attempts else None,
+            rested_at=rested_at if done and not words.open_attempts else None,
             words=words,
             service_differs=await _service_differs(words, tills),
         )

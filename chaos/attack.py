@@ -60,11 +60,15 @@ class Record:
 
 
 class Attack:
-    """One schedule against one site. ``struck``: how many blows have, by kind and, where there is one, fault."""
+    """One schedule against one site. ``struck``: how many blows have, by kind and, where there is one, fault.
+
+    ``whole_at`` (monotonic): when, after the last blow, no fault was left.
+    """
 
     def __init__(self, site: Site, record: Record) -> None:
         self.struck: Counter[str] = Counter()
         self.record = record
+        self.whole_at = 0.0
         self._site = site
 
     async def run(self, schedule: Sequence[Blow], zero_in_ms: float) -> None:
@@ -83,6 +87,7 @@ class Attack:
         await self._site.all_up()
         for bank, admin in self._site.stand.banks.items():
             await admin.clear_faults(bank)
+        self.whole_at = time.monotonic()
         self.record.note("end", "all", "no fault is left")
 
     async def _strike(self, blow: Blow) -> None:

@@ -58,7 +58,8 @@ class Findings:
     """What a run brought to light.
 
     ``struck``: blows that struck, by kind and, for links and banks, by fault · ``severed``: connections broken by links
-    · ``died``: ends of processes that nobody here caused, by name.
+    · ``died``: ends of processes that nobody here caused, by name ·
+    ``recovery_s``: from when no fault was left until no attempt and no leg was open; None: some still were.
     """
 
     options: Options
@@ -71,6 +72,7 @@ class Findings:
     visits: Sequence[Visit]
     crowd: CrowdReport
     after: Aftermath
+    recovery_s: float | None
     open_legs: int
     bills: Sequence[LedgerBill]
     doubts: Sequence[Doubt]
@@ -170,6 +172,7 @@ async def _findings(
         visits=floor.visits,
         crowd=crowd,
         after=after,
+        recovery_s=None if after.rested_at is None else after.rested_at - attack.whole_at,
         open_legs=await stand.open_legs(),
         bills=bills,
         doubts=await doubts(stand),

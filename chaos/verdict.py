@@ -43,7 +43,7 @@ def failures(found: Findings) -> list[str]:
         lines.append(f"sums: settled by the tills {tills}, by the ledger {ledger}")
     banks = found.proof.banks.violations if found.proof.banks else []
     lines += [f"verify {each.invariant}: {each.finding}" for each in (*found.proof.ledger.violations, *banks)]
-    if after.words.open_attempts or found.open_legs or after.recovery_s is None:
+    if after.words.open_attempts or found.open_legs or found.recovery_s is None:
         lines.append(
             f"open: {after.words.open_attempts} attempts in the tills' journals and {found.open_legs} legs "
             f"after {found.options.recovery_s:g} s"
@@ -97,7 +97,7 @@ def summary(found: Findings) -> dict[str, Any]:
             "at_tills": sum(1 for visit in found.visits if visit.first == "not yet known"),
             "open_at_tills_after_the_faults": after.till_doubts,
         },
-        "recovery_s": None if after.recovery_s is None else round(after.recovery_s, 2),
+        "recovery_s": None if found.recovery_s is None else round(found.recovery_s, 2),
         "first_answers": dict(Counter(visit.first for visit in found.visits).most_common()),
         "operations": found.crowd.operations,
         "verify": {"lines": list(found.proof.lines()), **json.loads(found.proof.as_json())},

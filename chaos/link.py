@@ -12,13 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-Fault = Literal["cut", "stall", "half", "refuse", "deaf"]
+Fault = Literal["cut", "stall", "half", "refuse", "deaf", "late"]
 Address = tuple[str, int] | Path
 """Host and port, or the path of a Unix socket."""
 
 _CHUNK_BYTES = 65_536
 _BACKLOG = 512
 _CONNECT_S = 3.0
+_GATHER_S = 1.0
 _RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
@@ -32,6 +33,8 @@ class Link:
     - ``stall``: nothing is passed on, either way; afterwards it goes on where it was, so everything comes late.
     - ``half``: of the next piece on each connection the first half is passed on, then the connection is reset.
     - ``deaf``: what the upstream side says is lost; the connections that lost something are reset by ``mend``.
+    - ``late``: for a second what comes from the near side is held back, then its connections are reset; what was held
+      arrives at ``mend``, when whoever sent it has long asked again over a new connection.
     """
 
     def __init__(self, name: str, upstreams: Callable[[], Sequence[Address]], *, delay_ms: int = 0) -> None:
@@ -62,6 +65,7 @@ class Link:
         await self._stop_listening()
         self._flowing.set()
         for pair in [*self._pairs]:
+            pair.let_go.set()
             pair.reset()
         self._claim.close()
 
@@ -75,6 +79,8 @@ class Link:
         if fault == "stall":
             self._flowing.clear()
         self._fault = None if fault == "cut" else fault
+        if fault == "late":
+            await self._hold_back()
 
     async def mend(self) -> None:
         """End the fault."""
@@ -84,6 +90,17 @@ class Link:
             self._sever(pair for pair in self._pairs if pair.lost_bytes)
         if fault == "refuse":
             await self._listen()
+        for pair in self._pairs:
+            pair.let_go.set()
+
+    async def _hold_back(self) -> None:
+        late = [*self._pairs]
+        for pair in late:
+            pair.hold()
+        await asyncio.sleep(_GATHER_S)
+        for pair in late:
+            self.severed += 1
+            pair.leave_near_side()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accept, sock=_bound(self.port), backlog=_BACKLOG)
@@ -144,10 +161,16 @@ class Link:
                     return
                 if self._fault == "deaf" and back:
                     pair.lost_bytes = True
-                    continue
-                writer.write(data)
-                await writer.drain()
+                elif pair.held is not None and not back:
+                    pair.held.append(data)
+                elif not (back and pair.near_side_left):
+                    writer.write(data)
+                    await writer.drain()
             await self._flowing.wait()
+            if pair.held is not None and not back:
+                await pair.let_go.wait()
+                writer.writelines(pair.held)
+                await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
         except OSError:
@@ -155,11 +178,26 @@ class Link:
 
 
 class _Pair:
-    """The two connections that belong together."""
+    """The two connections that belong together: to the near side, which dialled, and to the upstream one.
 
-    def __init__(self, *writers: asyncio.StreamWriter) -> None:
-        self._writers = writers
+    ``held``: what the near side sent and is to arrive when it is ``let_go``; None: nothing is held back.
+    """
+
+    def __init__(self, near: asyncio.StreamWriter, upstream: asyncio.StreamWriter) -> None:
+        self._near = near
+        self._writers = (near, upstream)
         self.lost_bytes = False
+        self.held: list[bytes] | None = None
+        self.let_go = asyncio.Event()
+        self.near_side_left = False
+
+    def hold(self) -> None:
+        self.held = []
+        self.let_go.clear()
+
+    def leave_near_side(self) -> None:
+        self.near_side_left = True
+        _reset(self._near)
 
     def reset(self) -> None:
         for writer in self._writers:

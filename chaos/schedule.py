@@ -11,7 +11,7 @@ Kind = Literal["kill_service", "kill_database", "kill_bank", "pause_service", "l
 
 KILLS: tuple[Kind, ...] = ("kill_service", "kill_database", "kill_bank")
 TILL_LINK, DATABASE_LINK = "tills", "database"
-LINK_FAULTS = ("cut", "stall", "half", "refuse", "deaf")
+LINK_FAULTS = ("cut", "stall", "half", "refuse", "deaf", "late")
 BANK_FAULTS = (
     "delay_ms",
     "drop_before_commit",
@@ -144,7 +144,7 @@ def _draw(chance: random.Random, at_ms: int, kind: Kind, target: str, lease_ms: 
         return Blow(at_ms=at_ms, kind=kind, target=target, for_ms=lease_ms + chance.randint(*_PAST_LEASE_MS))
     how = ""
     if kind == "link":
-        how = chance.choice(LINK_FAULTS)
+        how = chance.choice([*LINK_FAULTS, "late"])  # twice as often: it is the meanest of them
     elif kind == "bank_fault":
         how = chance.choice(BANK_FAULTS)
     return Blow(at_ms=at_ms, kind=kind, target=target, for_ms=chance.randint(*_BACK_MS[kind]), how=how)

@@ -161,6 +161,27 @@ async def test_a_deaf_link_delivers_and_loses_the_answers_for_good() -> None:
         idle[1].close()
 
 
+async def test_what_was_under_way_when_a_link_broke_arrives_late_after_new_connections_have_worked() -> None:
+    async with echo() as (partner, address), Link("l", lambda: [address]) as link:
+        reader, writer = await dial(link)
+        assert await say((reader, writer), b"one") == b"one"
+        partner.heard = b""
+        failing = asyncio.create_task(link.fail("late"))
+        await asyncio.sleep(0)
+        writer.write(b"pay")
+        await failing
+        assert await ended(reader) == b""
+        again = await dial(link)
+        assert await say(again, b"paid?") == b"paid?"
+        assert partner.heard == b"paid?"
+        await link.mend()
+        await until_heard(partner, b"paid?pay")
+        assert await say(again, b"!") == b"!"
+        assert link.severed == 1
+        writer.close()
+        again[1].close()
+
+
 async def test_connections_are_spread_and_a_dead_upstream_is_passed_over(tmp_path: Path) -> None:
     async with echo() as (one, first), echo() as (two, second):
         upstreams: list[Address] = [first, second, tmp_path / "nobody"]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import aiohttp
 
 from chaos.link import Fault
-from chaos.schedule import Blow
+from chaos.schedule import ALL_BANKS, Blow
 from chaos.site import Site
 from settlement.db import EmbeddedError
 from settlement.stubs.bankhost.client import AdminError
@@ -131,11 +131,12 @@ class Attack:
         self.record.note(blow.kind, blow.target, "continued")
 
     async def _disturb(self, blow: Blow) -> None:
-        link = self._site.links[blow.target]
-        await link.fail(cast("Fault", blow.how))
+        names = self._site.targets.banks if blow.target == ALL_BANKS else [blow.target]
+        links = [self._site.links[name] for name in names]
+        await asyncio.gather(*(link.fail(cast("Fault", blow.how)) for link in links))
         self._noted(blow, blow.how, struck=True)
         await asyncio.sleep(blow.for_ms / 1_000)
-        await link.mend()
+        await asyncio.gather(*(link.mend() for link in links))
         if blow.how != "cut":
             self.record.note(blow.kind, blow.target, "mended")
 

@@ -10,7 +10,8 @@ from typing import Literal
 Kind = Literal["kill_service", "kill_database", "kill_bank", "pause_service", "link", "bank_fault"]
 
 KILLS: tuple[Kind, ...] = ("kill_service", "kill_database", "kill_bank")
-TILL_LINK, DATABASE_LINK = "tills", "database"
+TILL_LINK, DATABASE_LINK, ALL_BANKS = "tills", "database", "banks"
+"""Names of links; ``ALL_BANKS`` is the line on which all the banks hang, so that all their links fail at once."""
 LINK_FAULTS = ("cut", "stall", "half", "refuse", "deaf", "late")
 BANK_FAULTS = (
     "delay_ms",
@@ -84,9 +85,9 @@ class Targets:
             case "kill_bank":
                 return [str(number) for number in range(self.hosts)]
             case "link":
-                # A link of tills or database counts for as much as all the banks' links together.
+                # Each of the three counts for half as much as all the single banks together.
                 share = max(1, len(self.banks) // 2)
-                return [*[TILL_LINK] * share, *[DATABASE_LINK] * share, *self.banks]
+                return [*[TILL_LINK, DATABASE_LINK, ALL_BANKS] * share, *self.banks]
             case "bank_fault":
                 return self.banks
 
@@ -135,8 +136,12 @@ class _Hand:
 
 
 def _place(kind: Kind, name: str) -> tuple[str, str]:
-    """What is busy: a service is one target whether it is killed or paused."""
-    return ("service" if kind in {"kill_service", "pause_service"} else kind), name
+    """What is busy: a service is one target whether it is killed or paused; the banks' links are one line."""
+    if kind in {"kill_service", "pause_service"}:
+        return "service", name
+    if kind == "link" and name not in {TILL_LINK, DATABASE_LINK}:
+        return kind, ALL_BANKS
+    return kind, name
 
 
 def _draw(chance: random.Random, at_ms: int, kind: Kind, target: str, lease_ms: int) -> Blow:

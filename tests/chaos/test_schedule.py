@@ -6,7 +6,17 @@ import itertools
 
 import pytest
 
-from chaos.schedule import BANK_FAULTS, DATABASE_LINK, KILLS, LINK_FAULTS, TILL_LINK, Blow, Targets, make_schedule
+from chaos.schedule import (
+    ALL_BANKS,
+    BANK_FAULTS,
+    DATABASE_LINK,
+    KILLS,
+    LINK_FAULTS,
+    TILL_LINK,
+    Blow,
+    Targets,
+    make_schedule,
+)
 
 BANKS = ("BOSC", "CMB", "SPDB", "ICBC")
 TARGETS = Targets(services=2, hosts=3, banks=BANKS, lease_ms=4_000)
@@ -29,7 +39,7 @@ def test_five_minutes_have_every_kind_of_blow_at_about_the_rate_asked_for(seed: 
     assert {blow.kind for blow in blows} == {*KILLS, "pause_service", "link", "bank_fault"}
     assert {blow.how for blow in blows if blow.kind == "link"} == set(LINK_FAULTS)
     assert {blow.how for blow in blows if blow.kind == "bank_fault"} <= set(BANK_FAULTS)
-    assert {TILL_LINK, DATABASE_LINK} < {blow.target for blow in blows if blow.kind == "link"}
+    assert {TILL_LINK, DATABASE_LINK, ALL_BANKS} < {blow.target for blow in blows if blow.kind == "link"}
     assert {blow.target for blow in blows if blow.kind == "kill_service"} == {"0", "1"}
 
 
@@ -55,4 +65,6 @@ def test_a_pause_lasts_longer_than_the_lease() -> None:
 
 
 def place(blow: Blow) -> tuple[str, str]:
+    if blow.kind == "link" and blow.target in {*BANKS, ALL_BANKS}:
+        return "line", "banks"
     return ("service" if blow.kind in {"kill_service", "pause_service"} else blow.kind), blow.target

@@ -162,8 +162,11 @@ test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager
-async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningService]:
-    """Start everything; at the end stop everything and demand that the books agree."""
+async def running_service(dsn: str, folder: Path, *, workers: int = 1, **more: str) -> AsyncIterator[RunningService]:
+    """Start everything; at the end stop everything and demand that the books agree.
+
+    ``workers``: processes of the service · ``more``: further settings of the service by their variable.
+    """
     settings = Settings(database_url=dsn, data_dir=folder / "data")
     prepare_installation(settings, SystemClock())
     keys = KeyRing.load(settings.master_key_path)
@@ -178,8 +181,9 @@ async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningServic
             "SETTLEMENT_BANK_DIRECTORY": str(folder / "banks.toml"),
             "SETTLEMENT_CLAIM_LEASE_MS": str(LEASE_MS),
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
+            **more,
         }
-        process = ServiceProcess(environment, folder / "service.log")
+        process = ServiceProcess(environment, folder / "service.log", workers=workers)
         await process.start()
         async with open_base(settings) as base, BankHostAdmin(host.admin_url) as bank:
             await base.terminals.add_institution(HOSPITAL, "测试医院", "hospital", 3)

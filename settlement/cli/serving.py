@@ -29,6 +29,8 @@ BACKLOG = 1_024
 FORCED_MARGIN_S = LAST_STEPS_S + 1.0
 """How long after the drain's deadline a process is ended by force."""
 FORCED_EXIT = 70
+HURRY_S = 1.0
+"""So long before the drain's deadline tills that still wait are told what stands: better than no answer."""
 
 log = structlog.get_logger("settlement.serve")
 
@@ -157,6 +159,7 @@ async def serve_on(
             last_resort.arm(settings.drain_s + FORCED_MARGIN_S)
             log.info("draining", under_way=service.engine.under_way, drain_s=settings.drain_s)
             app[ADMISSION].close()
+            asyncio.get_running_loop().call_later(max(0.0, settings.drain_s - HURRY_S), service.engine.hurry)
         finally:
             # Stops listening first, then waits for the requests under way; the engine drains after it.
             with contextlib.suppress(asyncio.CancelledError):

@@ -153,19 +153,25 @@ def present(card: VirtualCard) -> CardSession:
 
 def test_directory(ports: dict[str, int]) -> Directory:
     """The banks of the bank host, with time-outs short enough for tests."""
-    directory = default_directory().at(ports)
-    quick = {code: dataclasses.replace(bank, timeout_ms=BANK_TIMEOUT_MS) for code, bank in directory.banks.items()}
-    return Directory(quick, directory.acquirer)
+    return _timed(default_directory().at(ports), BANK_TIMEOUT_MS)
 
 
 test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
+def _timed(directory: Directory, timeout_ms: int) -> Directory:
+    quick = {code: dataclasses.replace(bank, timeout_ms=timeout_ms) for code, bank in directory.banks.items()}
+    return Directory(quick, directory.acquirer)
+
+
 @contextlib.asynccontextmanager
-async def running_service(dsn: str, folder: Path, *, workers: int = 1, **more: str) -> AsyncIterator[RunningService]:
+async def running_service(
+    dsn: str, folder: Path, *, workers: int = 1, bank_timeout_ms: int = BANK_TIMEOUT_MS, **more: str
+) -> AsyncIterator[RunningService]:
     """Start everything; at the end stop everything and demand that the books agree.
 
-    ``workers``: processes of the service · ``more``: further settings of the service by their variable.
+    ``workers``: processes of the service · ``bank_timeout_ms``: how long it waits for a bank ·
+    ``more``: further settings of the service by their variable.
     """
     settings = Settings(database_url=dsn, data_dir=folder / "data")
     prepare_installation(settings, SystemClock())
@@ -174,7 +180,9 @@ async def running_service(dsn: str, folder: Path, *, workers: int = 1, **more: s
     await host.start()
     process = None
     try:
-        (folder / "banks.toml").write_text(bank_file(test_directory(host.ports)), encoding="utf-8")
+        (folder / "banks.toml").write_text(
+            bank_file(_timed(test_directory(host.ports), bank_timeout_ms)), encoding="utf-8"
+        )
         environment = {
             "SETTLEMENT_DATABASE_URL": dsn,
             "SETTLEMENT_DATA_DIR": str(settings.data_dir),

@@ -208,6 +208,7 @@ def build_engine(
                 proof_max_age_s=settings.proof_max_age_s,
                 claim_lease_ms=settings.claim_lease_ms,
                 recovery_interval_ms=settings.recovery_interval_ms,
+                in_doubt_alarm_s=settings.in_doubt_alarm_s,
                 idempotency_retention_days=settings.idempotency_retention_days,
             ),
             worker=f"{socket.gethostname()}:{os.getpid()}",

@@ -78,6 +78,9 @@ class Settings:
     recovery_interval_ms: int = _setting(
         500, integer(10, 3_600_000), "How often the recovery worker looks for legs that are due."
     )
+    in_doubt_alarm_s: int = _setting(
+        300, integer(1, 31_536_000), "Age at which a case in doubt is told as old: once in the log, and in the metrics."
+    )
     bank_directory: Path | None = _setting(
         None, optional(PATH), "TOML file with the banks' addresses; without it the built-in directory is used."
     )

@@ -29,6 +29,7 @@ class EngineLimits:
     send_share_percent: int = 50
     recovery_interval_ms: int = 500
     recovery_batch: int = 100
+    in_doubt_alarm_s: int = 300
     idempotency_retention_days: int = 400
     hold_attempts: int = 20
     background_max: int = 5_000

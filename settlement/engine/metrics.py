@@ -23,6 +23,15 @@ OLDEST_OPEN_LEG = Gauge(
     ["leg", "bank"],
     multiprocess_mode="livemostrecent",
 )
+OLD_CASES = Gauge(
+    "settlement_old_cases",
+    "Legs that are not final and older than in_doubt_alarm_s",
+    ["leg", "bank"],
+    multiprocess_mode="livemostrecent",
+)
+OLD_CASES_TOLD = Counter(
+    "settlement_old_cases_told_total", "Cases that became older than in_doubt_alarm_s", ["leg", "bank"]
+)
 UNDER_WAY = Gauge("settlement_sagas_under_way", "Sagas being worked on", multiprocess_mode="livesum")
 BATCH_QUEUE = Gauge(
     "settlement_ledger_queue_depth", "Calls that wait for a batch of the ledger", multiprocess_mode="livesum"

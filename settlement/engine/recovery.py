@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 
 import structlog
 
@@ -84,16 +85,38 @@ class Recovery:
         if self._context.clock.monotonic() < self._measure_at:
             return
         self._measure_at = self._context.clock.monotonic() + _MEASURE_EVERY_S
+        now = self._context.clock.now()
+        old_before = now - dt.timedelta(seconds=self._context.limits.in_doubt_alarm_s)
         found = {
-            (row["leg"], row["bank_code"]): (row["legs"], row["oldest_s"])
-            for row in await self._context.ledger.in_doubt(self._context.clock.now())
+            (row["leg"], row["bank_code"]): (row["legs"], row["old"], row["oldest_s"])
+            for row in await self._context.ledger.count_open_cases(now, old_before)
         }
         # What was shown before and is gone is shown as none: values that several processes share cannot be taken away.
         self._shown |= set(found)
         for labels in self._shown:
-            legs, oldest_s = found.get(labels, (0, 0))
+            legs, old, oldest_s = found.get(labels, (0, 0, 0))
             metrics.OPEN_LEGS.labels(*labels).set(legs)
+            metrics.OLD_CASES.labels(*labels).set(old)
             metrics.OLDEST_OPEN_LEG.labels(*labels).set(oldest_s)
+        if any(old for _, old, _ in found.values()):
+            await self._tell_old_cases(now, old_before)
+
+    async def _tell_old_cases(self, now: dt.datetime, old_before: dt.datetime) -> None:
+        """Once for each case, whichever process comes first."""
+        for case in await self._context.ledger.raise_case_alarms(now, old_before):
+            metrics.OLD_CASES_TOLD.labels(case.leg, case.bank_code).inc()
+            log.error(
+                "case_in_doubt_is_old",
+                saga_id=str(case.saga_id),
+                kind=case.kind,
+                bank=case.bank_code,
+                state=case.state,
+                verb=case.verb,
+                code=case.response_code,
+                reference=case.reference,
+                attempts=case.attempts,
+                age_s=case.age_s(now),
+            )
 
     def troubles(self) -> list[str]:
         """Why this process cannot settle now, as its last look at the ledger showed; empty when it can."""

@@ -71,7 +71,7 @@ async def test_a_worker_that_stood_still_past_its_lease_changes_nothing_that_ano
     ("statement", "becomes"),
     [
         # It learns of its own hold when another has claimed the leg: the leg is not its to send any more.
-        ("hold_settlements", "reversed"),
+        pytest.param("hold_settlements", "reversed", marks=pytest.mark.deep),
         # It knew that the leg was its own, and stood still before the write: it is too late to write, and it says so.
         ("l.leg = $4", "declined"),
     ],

@@ -54,7 +54,7 @@ async def silent_bank(service: RunningService) -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.deep), 2])
 async def test_a_stop_ends_although_a_bank_never_answers_and_clients_hold_on(
     make_database: Callable[..., Awaitable[str]], tmp_path: Path, workers: int
 ) -> None:

@@ -101,8 +101,10 @@ async def _with_workers(sockets: Sequence[socket.socket], settings: Settings, ma
     url = url_of(settings.http_host, sockets)
     port = sockets[0].getsockname()[1]
     over = stop_event(signal.SIGTERM, signal.SIGINT, watch_stdin=manner.watch_stdin)
-    async with open_base(settings):
-        pass  # migrated and checked, once, before the first worker looks
+    async with open_base(settings) as base:  # migrated and checked, once, before the first worker looks
+        offered = int(await base.pool.fetchval("show max_connections"))
+    if settings.workers * settings.db_pool_max > offered:
+        log.warning("too_few_connections", workers=settings.workers, each=settings.db_pool_max, offered=offered)
     async with kept_database(manner.kept_dir(settings)):
         crew = Workers(sockets, settings, settings.data_dir / f"metrics-{port}")
         up = await crew.start()

@@ -58,7 +58,6 @@ async def test_a_worker_that_stood_still_past_its_lease_changes_nothing_that_ano
                     await asyncio.sleep(0.02)
             # The bank has booked, its answer is on its way, and the worker that waits for it stands still.
             with stopped(pids[0]):
-                os.kill(pids[1], signal.SIGCONT)
                 await service.until_final()
             first = await call
             assert (first.status, first.body["state"]) == (200, "settled")
@@ -94,7 +93,6 @@ async def test_a_worker_that_stood_still_before_it_sent_sends_nothing_any_more(
             # The hold is durable; the one worker that may send its debit waits for the database, and stands still.
             with stopped(pids[0]):
                 hold.released.set()
-                os.kill(pids[1], signal.SIGCONT)
                 await until_fence(service, 2)
             await call
             assert (await insist(till, request)).body["state"] == becomes

@@ -191,7 +191,9 @@ async def running_service(
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
             **more,
         }
-        process = ServiceProcess(environment, folder / "service.log", workers=workers)
+        process = ServiceProcess(
+            environment, folder / "service.log", workers=workers, start_timeout_s=60.0 if workers == 1 else 120.0
+        )
         await process.start()
         async with open_base(settings) as base, BankHostAdmin(host.admin_url) as bank:
             await base.terminals.add_institution(HOSPITAL, "测试医院", "hospital", 3)

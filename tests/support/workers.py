@@ -48,11 +48,12 @@ def stopped(*pids: int) -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def till_at(service: RunningService, pid: int) -> AsyncIterator[RawTerminal]:
-    """A till whose first connection is accepted by this worker: the others stand still meanwhile."""
+    """A till whose connection this worker accepted (the others stood still meanwhile); for one call at a time."""
     credentials = await service.enrolled()
-    with stopped(*(each for each in worker_pids(service) if each != pid)):
-        async with raw_terminal(service.base_url, credentials) as till:
-            yield till
+    async with contextlib.AsyncExitStack() as stack:
+        with stopped(*(each for each in worker_pids(service) if each != pid)):
+            till = await stack.enter_async_context(raw_terminal(service.base_url, credentials))
+        yield till
 
 
 async def insist(till: RawTerminal, request: dict[str, Any], timeout_s: float = 60.0) -> Answer:

@@ -32,6 +32,7 @@ class EngineLimits:
     recovery_interval_ms: int = 500
     recovery_batch: int = 100
     recovery_per_bank: int = 25
+    in_doubt_alarm_s: int = 300
     idempotency_retention_days: int = 400
     hold_attempts: int = 20
     background_max: int = 5_000

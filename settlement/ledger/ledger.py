@@ -11,6 +11,7 @@ import msgspec
 
 from settlement.db.batcher import Batcher
 from settlement.db.queries import load_queries
+from settlement.ledger.cases import OpenCase, count_open_cases, raise_case_alarms
 from settlement.ledger.records import (
     BankEvidence,
     BankLeg,
@@ -137,9 +138,13 @@ class Ledger:
         row = await self._pool.fetchrow(SQL["find_debit"], reference, bank, terminal_id, transmitted, trace)
         return None if row is None else await self.bank_leg(SagaKey(*row.values()), "bank")
 
-    async def in_doubt(self, now: dt.datetime) -> list[Row]:
-        """Legs that are not final, by kind and bank: their number and the age of the oldest in seconds."""
-        return list(await self._pool.fetch(SQL["in_doubt"], now))
+    async def count_open_cases(self, now: dt.datetime, old_before: dt.datetime) -> list[Row]:
+        """See ``settlement.ledger.cases``."""
+        return await count_open_cases(self._pool, now, old_before)
+
+    async def raise_case_alarms(self, now: dt.datetime, old_before: dt.datetime) -> list[OpenCase]:
+        """See ``settlement.ledger.cases``."""
+        return await raise_case_alarms(self._pool, now, old_before)
 
     async def _hold_batch(self, items: Sequence[HoldRequest]) -> list[HoldVerdict]:
         rows = await self._pool.fetch(SQL["hold_settlements"], _numbered(items))

@@ -124,13 +124,3 @@ where l.person_id = $1 and l.acceptance_date = $2 and l.saga_id = $3 and l.leg =
 select person_id, acceptance_date, saga_id
 from leg
 where reference = $1 and bank_code = $2 and terminal_id = $3 and transmitted = $4 and trace = $5 and leg = 'bank';
-
--- name: in_doubt
--- How many legs are not final, and the age of the oldest, in seconds.
-select l.leg, l.bank_code, count(*) as legs, extract(epoch from $1 - min(s.accepted_at))::bigint as oldest_s
-from leg l
-left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
-join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
-                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
-where l.next_attempt_at is not null
-group by l.leg, l.bank_code;

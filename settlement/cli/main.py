@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "demo": ("settlement.cli.demo", "demo", "Settle real bills from virtual cards at virtual terminals, and verify."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),
     "serve": ("settlement.cli.serve", "serve", "Run the service."),
+    "simulate": ("settlement.cli.simulate", "simulate", "Storms and crashes in virtual time; all promises checked."),
     "terminals": ("settlement.cli.terminals", "terminals", "Institutions and their terminals."),
     "verify": ("settlement.cli.verify", "verify", "Check every invariant of the books, also against the banks'."),
 }

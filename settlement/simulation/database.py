@@ -1,4 +1,4 @@
-"""The real database under virtual time: each statement runs alone, whole, at one virtual moment, when its turn comes."""
+"""The real database under virtual time: each statement runs alone and whole, at one virtual moment."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from settlement.simulation.loop import OUTSIDE
 from settlement.simulation.population import Card
 from settlement.simulation.sources import seeded
 from settlement.terminals import TerminalIdentity
-from terminal_sdk.wire import FeeLine, Quote, Settlement
+from terminal_sdk.wire import FeeLine, Quote, Refund, Reversal, Settlement
 
 if TYPE_CHECKING:
     from settlement.simulation.parties import Worker
@@ -76,8 +76,8 @@ class Order:
     reversal_asked_at: float | None = None
     last_word: Answer = None
     clear_at: float | None = None
-    refunds: dict[str, msgspec.Struct] = field(default_factory=dict)
-    reversals: dict[str, msgspec.Struct] = field(default_factory=dict)
+    refunds: dict[str, Refund] = field(default_factory=dict)
+    reversals: dict[str, Reversal] = field(default_factory=dict)
 
     @property
     def total_fen(self) -> int:
@@ -86,7 +86,13 @@ class Order:
 
     def views(self) -> list[tuple[Said, Settlement]]:
         """Every answer that said how the settlement under this order's key stands."""
-        return [(said, said.answer) for said in self.said if said.key == self.key and isinstance(said.answer, Settlement)]
+        return [
+            (said, said.answer) for said in self.said if said.key == self.key and isinstance(said.answer, Settlement)
+        ]
+
+    def undos(self) -> list[Refund | Reversal]:
+        """Its refunds and reversals, as last told."""
+        return [*self.refunds.values(), *self.reversals.values()]
 
     def names(self) -> list[str]:
         """By what it is known in the trace."""
@@ -166,5 +172,9 @@ def _shown(answer: Answer) -> str:
     if isinstance(answer, Refused):
         return answer.code
     state = getattr(answer, "state", type(answer).__name__)
-    ids = [str(getattr(answer, name)) for name in ("settlement_id", "reversal_id", "refund_id") if getattr(answer, name, None)]
+    ids = [
+        str(getattr(answer, name))
+        for name in ("settlement_id", "reversal_id", "refund_id")
+        if getattr(answer, name, None)
+    ]
     return " ".join([str(state), *ids])

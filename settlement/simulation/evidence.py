@@ -1,4 +1,4 @@
-"""What is on record when a run is over, read plainly: the banks' books, the balances and postings; no view, no function."""
+"""What is on record when a run is over, read plainly: the banks' books, balances and postings; no view."""
 
 from __future__ import annotations
 
@@ -89,3 +89,14 @@ def verify(database: RealDatabase, banks: list[BankHost]) -> tuple[list[Violatio
     after = database.wait(read_bank_legs(pool))
     compared = compare_with_banks(report.bank_legs, entries, after, frozenset(bank.code for bank in banks))
     return [*report.violations, *compared.violations], report.counts["open_legs"]
+
+
+def moves(database: RealDatabase) -> dict[str, int]:
+    """How often legs made which move, by ``leg: from > to``."""
+    rows = database.run(
+        "fetch",
+        """select leg || ': ' || from_state || ' > ' || to_state as move, count(*) as times
+           from leg_move group by 1 order by 1""",
+        (),
+    )
+    return {row["move"]: row["times"] for row in rows}

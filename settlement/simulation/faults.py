@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from settlement.simulation.world import World
 
 Fault = Callable[["World", Random], str | None]
-"""Does something; says what, or None where there was nothing to do it to. What is only set up is counted when played."""
+"""Does something; says what, or None where there was nothing to do it to, or where it is counted when it is played."""
 
 _BANK_ACTIONS: tuple[Action, ...] = (
     "delay_ms",

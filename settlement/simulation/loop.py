@@ -148,13 +148,13 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.troubles: list[str] = []
         self.network: Any = None
         self._over = False
-        self.set_task_factory(_owned_task)
+        self.set_task_factory(cast("Any", _owned_task))
 
     def time(self) -> float:
         """Virtual seconds since the beginning."""
         return self._time.now
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]  # the base class ties arguments to the callback by a TypeVarTuple
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """As any event loop, but a step of a process that is dead or paused is not taken."""
@@ -167,7 +167,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         step.handle = super().call_soon(step.take, context=context)
         return step.handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # as call_soon
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """As any event loop; see ``call_soon``."""
@@ -192,7 +192,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Connect over the simulated network."""
         return await self.network.connect(protocol_factory, port)
 
-    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:  # type: ignore[override]  # what the bank host asks for, no more
+    async def create_server(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
         """Listen on the simulated network."""
         return self.network.listen(protocol_factory, port)
 
@@ -211,7 +211,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
                 cast("Any", task)._log_destroy_pending = False
                 coroutine = task.get_coro()
                 try:
-                    coroutine.close()  # type: ignore[union-attr]  # tasks here are made from coroutines
+                    coroutine.close()
                 except Exception:  # noqa: S112 - dying code of a dead process; nothing hears it
                     continue
         self.close()

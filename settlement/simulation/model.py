@@ -1,11 +1,12 @@
 """The model: the shortest true statement of what the system promises, from what tills were told and what is on record.
 
-It knows nothing of legs, decisions or recovery. It hears the tills, reads the banks' books and the balances, and says what
-must be true when all has come to rest.
+It knows nothing of legs, decisions or recovery. It hears the tills, reads the banks' books and the balances, and says
+what must be true when all has come to rest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from settlement.ledger.verify import Violation
 from settlement.simulation.desk import Order, Refused
 from settlement.simulation.evidence import Evidence
 from settlement.simulation.population import Card
-from terminal_sdk.wire import Refund, Reversal, Settlement, Split
+from terminal_sdk.wire import Reversal, Settlement, Split
 
 PAYERS = ("current_year", "carried_over", "bank", "cash")
 _AFTER = {
@@ -50,7 +51,13 @@ def judge(
     if open_legs:
         yield _broken("final", f"{open_legs} bank legs never came to rest")
     for order in orders:
-        for rule in (_is_final, _was_told_truly, _reversal_holds, _adds_up, _insurance_came_first(orders, credited_fen)):
+        for rule in (
+            _is_final,
+            _was_told_truly,
+            _reversal_holds,
+            _adds_up,
+            _insurance_came_first(orders, credited_fen),
+        ):
             for text in rule(order):
                 yield _broken(getattr(rule, "name", rule.__name__.strip("_")), f"{order.key}: {text}", order)
         yield from _at_the_bank(order, evidence)
@@ -67,7 +74,7 @@ def standing(order: Order) -> dict[str, int]:
         return dict.fromkeys(PAYERS, 0)
     charged = _shares(view.split)
     for refund in order.refunds.values():
-        if isinstance(refund, Refund) and refund.settlement_id == view.settlement_id:
+        if refund.settlement_id == view.settlement_id:
             for payer, fen in _shares(refund.returned).items():
                 charged[payer] -= fen
     return charged
@@ -95,15 +102,15 @@ def _is_final(order: Order) -> Iterator[str]:
             yield f"{word.code}, although it was known before"
     elif not isinstance(word, Settlement) or not word.final:
         yield f"not final: {word}"
-    for undo in [*order.refunds.values(), *order.reversals.values()]:
-        if not getattr(undo, "final", False):
+    for undo in order.undos():
+        if not undo.final:
             yield f"not final: {undo}"
 
 
 def _was_told_truly(order: Order) -> Iterator[str]:
     """Same key, same settlement; a final word stands, except for a reversal that a till asked for."""
     views = order.views()
-    for (said, view), (later, next_view) in zip(views, views[1:], strict=False):
+    for (said, view), (later, next_view) in itertools.combinations(views, 2):
         if later.asked_at < said.at:
             # The two were under way at the same time: either may have been judged first.
             continue
@@ -143,8 +150,9 @@ def _adds_up(order: Order) -> Iterator[str]:
         charged = standing(order)
         if min(charged.values()) < 0:
             yield f"more was refunded than paid: {charged}"
-        if order.total_fen - sum(charged.values()) != word.returned_fen:
-            yield f"{word.returned_fen} fen are said to be returned, refunds gave {order.total_fen - sum(charged.values())}"
+        given_fen = order.total_fen - sum(charged.values())
+        if given_fen != word.returned_fen:
+            yield f"{word.returned_fen} fen are said to be returned, refunds gave {given_fen}"
 
 
 def _insurance_came_first(orders: list[Order], credited_fen: dict[tuple[int, str], int]) -> _OrderRule:
@@ -226,9 +234,7 @@ def _bank_accounts(
 # against the ledger
 
 
-def _balances(
-    orders: list[Order], evidence: Evidence, credited_fen: dict[tuple[int, str], int]
-) -> Iterator[Finding]:
+def _balances(orders: list[Order], evidence: Evidence, credited_fen: dict[tuple[int, str], int]) -> Iterator[Finding]:
     """What a person has is what the person had, less what stands charged."""
     charged: Counter[tuple[int, str]] = Counter()
     for order in orders:

@@ -1,4 +1,4 @@
-"""The network between service and banks: ordered byte streams with seeded latency that can be cut, stalled and chopped."""
+"""The network between service and banks: ordered byte streams that can be cut, stalled and chopped."""
 
 from __future__ import annotations
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _WORK_S = (0.000_2, 0.004)
+_DRAIN_S = 20.0
+_STOP_S = 60.0
 
 
 class Worker:
@@ -52,7 +54,7 @@ class Worker:
             random=seeded(world.seed, f"database of worker {number}.{life}"),
         )
         base = make_base(simulation_settings("postgresql://simulated"), cast("Any", pool), clock, ids)
-        directory = population.directory()
+        directory = world.directory
         zone_keys = derive_zone_keys(zone_master_key(base.keys), directory)
         self._links: BankLinks
         self._wire = (base, directory, zone_keys, ids)
@@ -77,10 +79,16 @@ class Worker:
         self.up = True
 
     async def stop(self) -> None:
-        """Take leave in order: drain, sign off, end."""
-        self.up = False
+        """Take leave in order: drain, sign off, end; a process that dies meanwhile is not waited for."""
+        if self.up and self.process.alive:
+            self.up = False
+            await asyncio.wait({self.process.spawn(self._drain(), "stop")}, timeout=_STOP_S)
+            self.process.on_death.clear()
+            self.process.kill()
+
+    async def _drain(self) -> None:
         assert self.engine is not None  # noqa: S101 - it was up
-        await self.engine.drain(20)
+        await self.engine.drain(_DRAIN_S)
         await self._links.stop()
 
 
@@ -92,9 +100,9 @@ class BankHost:
         self.clock = clock
         self._world = world
         self._lives = 0
-        bank = population.directory()[code]
+        bank = world.directory[code]
         self.profile = profile_of(bank)
-        self._zone_key = derive_zone_keys(zone_master_key(population.KEYS), population.directory())[bank.zone_key]
+        self._zone_key = derive_zone_keys(zone_master_key(population.KEYS), world.directory)[bank.zone_key]
         self._random = seeded(world.seed, f"bank {code}")
         self._ids = SeededIds(clock, self._random)
         self.store = Store(Path(":memory:"))

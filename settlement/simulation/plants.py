@@ -16,7 +16,7 @@ _FUNCTIONS = """select p.oid::regprocedure::text as name, pg_get_functiondef(p.o
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plant:
-    """A flaw. ``patches``: (object, attribute, replacement) each, in Python. ``sql``: statements for the run's database.
+    """A flaw. ``patches``: (object, attribute, replacement) each, in Python · ``sql``: for the run's database.
 
     Functions that ``sql`` replaces are restored by themselves; what else it changes, ``sql_off`` has to undo.
     """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import asyncpg
 
-from settlement.banks.directory import Directory, default_directory
+from settlement.banks.directory import SWITCH, Directory, default_directory
 from settlement.bootstrap import Base
 from settlement.cards.issuing import issue_virtual
 from settlement.cards.numbers import id_check_character, luhn_check_digit
@@ -46,10 +47,10 @@ class Card:
     key: Sm2PrivateKey = field(repr=False)
 
 
-def directory() -> Directory:
-    """The banks that the cards need, and the switch for guests."""
+def directory(codes: Iterable[str] = (*BANKS, SWITCH)) -> Directory:
+    """The banks that the cards need, and the switch for guests; or only some of them."""
     built_in = default_directory()
-    return built_in.at({code: built_in[code].port for code in (*BANKS, "SWITCH")}, host="simulated")
+    return built_in.at({code: built_in[code].port for code in codes}, host="simulated")
 
 
 def tills() -> list[TerminalIdentity]:

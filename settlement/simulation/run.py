@@ -14,8 +14,14 @@ import structlog
 
 from settlement.ledger.verify import Violation
 from settlement.simulation import evidence, population
-from settlement.simulation.cluster import Cluster, job_database, make_template, reset_statements, simulation_settings
-from settlement.simulation.cluster import throw_away_cluster
+from settlement.simulation.cluster import (
+    Cluster,
+    job_database,
+    make_template,
+    reset_statements,
+    simulation_settings,
+    throw_away_cluster,
+)
 from settlement.simulation.database import RealDatabase
 from settlement.simulation.loop import Stalled
 from settlement.simulation.model import Finding, judge
@@ -32,8 +38,11 @@ _VACUUM_EVERY = 8
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What became of a seed. ``digest``: SHA-256 (hex) of the trace · ``cpu_s``: user and system time of this process ·
-    ``told``: for each violation, the events of the bill concerned."""
+    """What became of a seed.
+
+    ``digest``: SHA-256 (hex) of the trace · ``cpu_s``: user and system time of this process · ``reached``: how often a
+    leg made which move · ``told``: for each violation, the events of the bill concerned · ``events``: all, if kept.
+    """
 
     seed: int
     ok: bool
@@ -41,6 +50,7 @@ class SeedResult:
     digest: str
     counts: dict[str, int]
     cpu_s: float
+    reached: dict[str, int] = field(default_factory=dict, repr=False)
     told: list[list[str]] = field(default_factory=list, repr=False)
     events: list[Event] = field(default_factory=list, repr=False)
 
@@ -91,8 +101,9 @@ class Simulator:
             await world.storm(settlements, fault_count)
             await world.settle_down()
             await world.last_words()
+            await world.close()
 
-        began = _cpu_s()
+        began = cpu_s()
         self.reset()
         with planted(plant, self.database):
             world = World(seed, self.database, self.cards)
@@ -140,7 +151,8 @@ class Simulator:
             violations=[each.violation for each in findings],
             digest=world.trace.digest,
             counts=counts,
-            cpu_s=_cpu_s() - began,
+            cpu_s=cpu_s() - began,
+            reached=evidence.moves(self.database),
             told=told,
             events=world.trace.events if keep_events else [],
         )
@@ -172,9 +184,10 @@ def simulator_on(cluster: Cluster, name: str) -> Iterator[Simulator]:
 @contextlib.contextmanager
 def _logs_heard(world: World) -> Iterator[None]:
     """Log lines go into the trace; one that tells of an exception nobody injected is a finding."""
+    import sys
+
     from settlement.simulation.database import is_injected
     from settlement.simulation.loop import current_process
-    import sys
 
     def hear(_: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         process = current_process()
@@ -197,6 +210,7 @@ def _logs_heard(world: World) -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
+    """User and system time of this process so far, seconds."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime

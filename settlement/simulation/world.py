@@ -6,8 +6,11 @@ import asyncio
 import datetime as dt
 import uuid
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
+from settlement.banks.directory import Directory
 from settlement.clock import epoch_ms
 from settlement.ids import uuid7
 from settlement.simulation import faults, population
@@ -20,7 +23,8 @@ from settlement.simulation.population import Card
 from settlement.simulation.sources import SimulatedClock, seeded
 from settlement.simulation.till import PLANS, Till
 from settlement.simulation.trace import FAULT, Trace
-from terminal_sdk.wire import FeeLine, Reversal, Settlement
+from settlement.stubs.bankhost.wire import AccountState
+from terminal_sdk.wire import FeeLine, Refund, Reversal, Settlement
 
 BEGINNINGS = (
     dt.datetime(2027, 12, 15, 4, 0, tzinfo=dt.UTC),
@@ -42,10 +46,44 @@ _GAP_S = 1.6
 _AMOUNTS_FEN = (1, 120, 990, 4_500, 12_000, 36_050, 70_000)
 
 
-class World:
-    """The simulated city of one seed. ``begin``: the moment at which virtual time is zero."""
+@dataclass(frozen=True, slots=True)
+class Purse:
+    """What a person begins with, in fen: on the insurance accounts and at the bank."""
 
-    def __init__(self, seed: int, database: RealDatabase, cards: list[Card], workers: int = WORKERS) -> None:
+    current_year_fen: int
+    carried_over_fen: int
+    bank_fen: int
+    bank_state: AccountState = "active"
+
+
+def drawn_purse(random: Random, _: Card) -> Purse:
+    """By chance: some have nothing, some much."""
+    return Purse(
+        current_year_fen=random.choice((0, 5_000, 60_000, 300_000)),
+        carried_over_fen=random.choice((0, 5_000, 60_000, 300_000)),
+        bank_fen=random.choice((0, 40_000, 500_000, 5_000_000)),
+        bank_state=random.choices(("active", "frozen"), (9, 1))[0],
+    )
+
+
+class World:
+    """The simulated city of one seed.
+
+    ``begin``: the moment at which virtual time is zero (drawn, unless given) · ``directory``: the banks there are ·
+    ``restart_s``: how long after a crash a worker comes back (drawn, unless given).
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        database: RealDatabase,
+        cards: list[Card],
+        *,
+        workers: int = WORKERS,
+        begin: dt.datetime | None = None,
+        directory: Directory | None = None,
+        restart_s: float | None = None,
+    ) -> None:
         self.seed = seed
         self.database = database
         self.cards = cards
@@ -53,7 +91,8 @@ class World:
         self.trace = Trace(self.loop.time)
         self.network = Network(self.loop, self.trace, seeded(seed, "network"))
         self.weather = DatabaseWeather()
-        self.begin = seeded(seed, "beginning").choice(BEGINNINGS)
+        self.begin = begin or seeded(seed, "beginning").choice(BEGINNINGS)
+        self.directory = directory or population.directory()
         self.till_clock = SimulatedClock(self.loop, self.begin)
         self.service_date = self.begin.date() - dt.timedelta(days=1)
         self.desk = Desk(self)
@@ -67,31 +106,32 @@ class World:
         self.calm = False
         self.calm_at = 0.0
         self._worker_count = workers
+        self._restart_s = restart_s
         self._lives: Counter[int] = Counter()
         self._counters: Counter[str] = Counter()
-        self._tills = population.tills()
+        self.tills = population.tills()
 
     # building
 
-    async def build(self) -> None:
+    async def build(self, purse: Callable[[Random, Card], Purse] = drawn_purse) -> None:
         """Money on the accounts, banks and workers up."""
         random = seeded(self.seed, "money")
+        self.banks = [BankHost(self, bank.code, SimulatedClock(self.loop, self.begin)) for bank in self.directory]
         for card in self.cards:
-            for account in ("current_year", "carried_over"):
-                self._credit(card, account, random.choice((0, 5_000, 60_000, 300_000)), random)
-        directory = population.directory()
-        for bank in directory:
-            self.banks.append(BankHost(self, bank.code, SimulatedClock(self.loop, self.begin)))
-        for card in self.cards:
-            bank_code = directory.route(card.bank_code)
-            balance_fen = random.choice((0, 40_000, 500_000, 5_000_000))
-            host = next(bank for bank in self.banks if bank.code == bank_code)
-            host.open_account(card.pan, balance_fen, state=random.choices(("active", "frozen"), (9, 1))[0])
-            self.bank_fen[bank_code, card.pan] = balance_fen
+            money = purse(random, card)
+            self._credit(card, "current_year", money.current_year_fen, random)
+            self._credit(card, "carried_over", money.carried_over_fen, random)
+            host = self.bank_of(card)
+            host.open_account(card.pan, money.bank_fen, state=money.bank_state)
+            self.bank_fen[host.code, card.pan] = money.bank_fen
         await asyncio.gather(*(bank.start() for bank in self.banks))
-        for number in range(1, self._worker_count + 1):
-            self.workers.append(self._worker(number))
+        self.workers = [self._worker(number) for number in range(1, self._worker_count + 1)]
         await asyncio.gather(*(worker.starting for worker in self.workers))
+
+    def bank_of(self, card: Card) -> BankHost:
+        """The host that answers for a card: its bank's, or the switch."""
+        code = self.directory.route(card.bank_code)
+        return next(bank for bank in self.banks if bank.code == code)
 
     def _credit(self, card: Card, account: str, amount_fen: int, random: Random) -> None:
         self.credited_fen[card.person_id, account] = amount_fen
@@ -113,11 +153,12 @@ class World:
         worker.up = False
         self.counts["crashes"] += 1
         self.trace.note(worker.process.name, FAULT, f"dies at step {worker.process.steps}")
-        delay = seeded(self.seed, f"restart {number}.{self._lives[number]}").uniform(*_RESTART_S)
+        drawn = seeded(self.seed, f"restart {number}.{self._lives[number]}").uniform(*_RESTART_S)
+        delay = drawn if self._restart_s is None else self._restart_s
         self.loop.call_later(delay, self._restart_worker, worker, number, context=OUTSIDE)
 
     def _restart_worker(self, dead: Worker, number: int) -> None:
-        if dead in self.workers:
+        if dead in self.workers:  # else the city has closed meanwhile
             self.workers[self.workers.index(dead)] = self._worker(number)
 
     def restart_bank(self, bank: BankHost) -> None:
@@ -147,7 +188,7 @@ class World:
         ]
         order = Order(
             number=number,
-            till=random.choice(self._tills),
+            till=random.choice(self.tills),
             card=random.choice(self.cards),
             key=f"S{self.seed}-{number:04d}",
             visit_no=f"V{number}",
@@ -197,7 +238,9 @@ class World:
         mischief = seeded(self.seed, "faults")
         playing: list[asyncio.Task[None]] = []
         for _ in range(20):
-            striking = asyncio.create_task(self._strike(mischief, fault_count - self.faults_played, settlements * _GAP_S))
+            striking = asyncio.create_task(
+                self._strike(mischief, fault_count - self.faults_played, settlements * _GAP_S)
+            )
             for _ in range(max(5, settlements - self.settlements)):
                 await asyncio.sleep(random.uniform(0.0, 2 * _GAP_S))
                 order = self.order(random)
@@ -215,7 +258,7 @@ class World:
             await asyncio.sleep(random.uniform(0.0, 2 * seconds / number))
             faults.strike(self, random)
 
-    async def settle_down(self) -> None:
+    async def settle_down(self, seconds: float = _SETTLE_DOWN_S) -> None:
         """No more faults: all reachable, all up, clocks right; what was late has arrived."""
         self.calm = self.desk.calm = True
         self.weather.armed.clear()
@@ -231,21 +274,25 @@ class World:
             worker.process.kill_at = None
             worker.clock.offset_s = 0.0
         self.trace.note("", FAULT, "calm")
-        await asyncio.sleep(_SETTLE_DOWN_S)
+        await asyncio.sleep(seconds)
         self.calm_at = self.loop.time()
 
-    async def last_words(self) -> None:
-        """Ask for every bill until nothing is in doubt, and then until everything is final, if need be after two days."""
+    async def last_words(self, final_s: float = FINAL_S) -> None:
+        """Ask for every bill until none is in doubt, then until all is final: for ``final_s``, and after two days."""
         await asyncio.gather(*(self._until_clear(order) for order in self.orders))
-        open_orders = await self._until_final(self.orders, FINAL_S)
+        open_orders = await self._until_final(self.orders, final_s)
         if open_orders:
-            await asyncio.gather(*(worker.stop() for worker in self.workers))
+            await self.close()
             await asyncio.sleep(_TWO_DAYS_S)
             self.workers = [self._worker(number) for number in range(1, self._worker_count + 1)]
             await asyncio.gather(*(worker.starting for worker in self.workers))
             self.counts["waited two days"] += 1
             await self._until_final(open_orders, FINAL_S)
-        await asyncio.gather(*(worker.stop() for worker in self.workers))
+
+    async def close(self) -> None:
+        """The workers take leave in order."""
+        leaving, self.workers = self.workers, []
+        await asyncio.gather(*(worker.stop() for worker in leaving))
 
     async def _until_clear(self, order: Order) -> None:
         until = max(self.loop.time(), order.first_sent_at + order.deadline_s) + DOUBT_S
@@ -277,26 +324,21 @@ class World:
 
     async def _ask_undos(self, order: Order) -> None:
         view = order.last_word
-        named = set(view.refund_ids) if isinstance(view, Settlement) else set()
+        named = view.refund_ids if isinstance(view, Settlement) else []
         for refund_id in sorted({*order.refunds, *named}):
-            answer = await self.desk.ask(
-                order,
-                "refund_status",
-                refund_id,
-                lambda engine, known=uuid.UUID(refund_id): engine.refund_status(order.till, known),  # type: ignore[misc]  # bound now
-            )
-            if answer is not None and not isinstance(answer, Refused):
+            answer = await self._ask_undo(order, "refund_status", refund_id)
+            if isinstance(answer, Refund):
                 order.refunds[refund_id] = answer
         for reversal_id, told in sorted(order.reversals.items()):
-            if isinstance(told, Reversal) and told.settlement_id is not None:
-                answer = await self.desk.ask(
-                    order,
-                    "reversal_status",
-                    reversal_id,
-                    lambda engine, known=uuid.UUID(reversal_id): engine.reversal_status(order.till, known),  # type: ignore[misc]  # bound now
-                )
-                if answer is not None and not isinstance(answer, Refused):
+            if told.settlement_id is not None:
+                answer = await self._ask_undo(order, "reversal_status", reversal_id)
+                if isinstance(answer, Reversal):
                     order.reversals[reversal_id] = answer
+
+    async def _ask_undo(self, order: Order, operation: str, undo_id: str) -> Answer:
+        return await self.desk.ask(
+            order, operation, undo_id, lambda engine: getattr(engine, operation)(order.till, uuid.UUID(undo_id))
+        )
 
 
 def is_final(order: Order) -> bool:
@@ -304,5 +346,4 @@ def is_final(order: Order) -> bool:
     word = order.last_word
     if isinstance(word, Settlement) and not word.final:
         return False
-    undos = [*order.refunds.values(), *order.reversals.values()]
-    return all(getattr(undo, "final", True) for undo in undos)
+    return all(undo.final for undo in order.undos())

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-State = TypeVar("State", covariant=True)
+State_co = TypeVar("State_co", covariant=True)
 
 _BATCH_MOST = 128
 _QUEUE_MOST = 8_192
@@ -22,14 +22,14 @@ class Overloaded(Exception):
     """More jobs wait than this bank takes."""
 
 
-class Runs(Protocol[State]):
+class Runs(Protocol[State_co]):
     """Whoever runs jobs on a state, each in one transaction whose result is handed out only when it is durable."""
 
     async def start(self) -> None:
         """Open the state."""
         ...
 
-    async def run(self, work: Callable[[State], R]) -> R:
+    async def run(self, work: Callable[[State_co], R]) -> R:
         """Run a job; its result."""
         ...
 

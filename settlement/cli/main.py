@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "in-doubt": ("settlement.cli.in_doubt", "in_doubt", "List the cases that are not final, and what becomes of them."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),
     "serve": ("settlement.cli.serve", "serve", "Run the service."),
+    "simulate": ("settlement.cli.simulate", "simulate", "Storms and crashes in virtual time; all promises checked."),
     "terminals": ("settlement.cli.terminals", "terminals", "Institutions and their terminals."),
     "verify": ("settlement.cli.verify", "verify", "Check every invariant of the books, also against the banks'."),
 }

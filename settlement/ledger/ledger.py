@@ -179,7 +179,7 @@ class Ledger:
 
     async def _status_batch(self, items: Sequence[SagaKey]) -> list[Row | None]:
         found: dict[SagaKey, Row] = {}
-        for date in {key.acceptance_date for key in items}:  # one, but for the minutes around midnight
+        for date in dict.fromkeys(key.acceptance_date for key in items):  # one, but for the minutes around midnight
             keys = [key for key in items if key.acceptance_date == date]
             rows = await self._pool.fetch(
                 SQL["settlement_statuses"], [key.person_id for key in keys], date, [key.saga_id for key in keys]

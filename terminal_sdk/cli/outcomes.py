@@ -89,6 +89,7 @@ def quote_lines(quote: wire.Quote, bill_number: str) -> list[str]:
             *split_rows(quote.split, all_payers=True),
             ("Left, current year 当年账户余额", money(after.current_year_fen)),
             ("Left, carried over 历年账户余额", money(after.carried_over_fen)),
+            ("No insurance account pays 医保不支付", quote.insurance_notice or ""),
             ("No bank account is asked 不扣银行卡", quote.bank_notice or ""),
             ("Good until 有效至", f"{quote.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ]
@@ -119,6 +120,7 @@ def _rows(result: AnyResult) -> Iterator[tuple[str, str]]:
         yield "Settlement 单号", result.settlement_id
         yield "Total 合计", money(result.split.total_fen)
         yield from split_rows(result.split)
+        yield "No insurance account paid 医保未支付", result.settlement.insurance_notice or ""
         yield "No bank account was asked 不扣银行卡", result.settlement.bank_notice or ""
         yield "COLLECT IN CASH 请收现金", money(result.cash_fen) if result.cash_fen else ""
     elif isinstance(result, Declined):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ import click
 from terminal_sdk.cli.failures import Interrupted
 from terminal_sdk.cli.home import Home, TillSettings
 from terminal_sdk.cli.interrupts import CtrlC
-from terminal_sdk.cli.speaking import say
 from terminal_sdk.client import Credentials, Terminal
 from terminal_sdk.errors import JournalError
 from terminal_sdk.journal import Journal
@@ -52,11 +51,9 @@ class Till:
             return result
 
     def mark_handed_out(self, result: AnyResult) -> None:
-        """The outcome was shown, its receipt printed. A journal that cannot take that only means: once more."""
-        try:
+        """The outcome was shown, its receipt printed. What the journal cannot take comes once more."""
+        with suppress(JournalError):
             self.journal.mark_handed_out(result.idempotency_key, dt.datetime.now(dt.UTC))
-        except JournalError as error:
-            say(f"Warning: {error}; journal recover shows this outcome once more", err=True)
 
     def name_open_attempts(self) -> None:
         """Tell on standard error what an earlier run left open. Raises ``JournalError``."""

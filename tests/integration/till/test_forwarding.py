@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.till.conftest import LINE, PIN, NewTill, TillProgram, finished
+from tests.integration.till.conftest import LINE, NewTill, TillProgram, finished
 from tests.integration.till.keyboard import CTRL_C
-from tests.integration.till.test_doubt import lose_the_banks_answer, settle_arguments
+from tests.integration.till.test_doubt import begun, lose_the_banks_answer
 
 
 @contextlib.contextmanager
@@ -98,9 +98,7 @@ async def test_power_is_cut_while_the_receipt_prints(new_till: NewTill, tmp_path
     with contextlib.suppress(BlockingIOError):
         while True:
             os.write(writer, b"x")  # the printer is out of paper, and its buffer full
-    process = await till.start(*settle_arguments(till, "ORDER-1"), "--printer", pipe)
-    assert process.stdin is not None
-    process.stdin.write(f"{PIN}\n".encode())
+    process = await begun(till, "--printer", pipe)
     async with asyncio.timeout(60):
         while not [state for _, _, state in till.attempts() if state == "answered"]:
             await asyncio.sleep(0.02)
@@ -137,9 +135,7 @@ async def test_a_bill_that_failed_to_print_waits_until_it_is_printed_or_taken_ba
 async def test_sigterm_says_what_it_leaves(new_till: NewTill) -> None:
     till = await new_till(current_year_fen=600, bank_fen=9_000)
     await lose_the_banks_answer(till)
-    process = await till.start(*settle_arguments(till, "ORDER-1"))
-    assert process.stdin is not None
-    process.stdin.write(f"{PIN}\n".encode())
+    process = await begun(till)
     key = await till.until_at_the_bank()
     process.send_signal(signal.SIGTERM)
     done = await finished(process)

@@ -102,9 +102,9 @@ class Endings:
             return result
         if taken_back is not None:
             return self.stored_settlement(taken_back)
-        if known is not None and known.outcome in ("settlement", "reversal"):
+        if known is not None and known.outcome == "settlement":
             stored = self.stored_settlement(known)
-            if isinstance(stored, Reversed) or _progress(stored) > _PROGRESS[heard.state]:
+            if _progress(stored) > _PROGRESS[heard.state]:
                 return stored
         return result
 

@@ -205,21 +205,23 @@ async def test_recover_seals_what_is_past_its_deadline(
         assert await terminal.open_attempts() == []
 
 
-@pytest.mark.parametrize("ahead_h", [-30, 30])
+@pytest.mark.parametrize(("before_h", "after_h"), [(0, 30), (0, -30), (30, 0), (-30, 0)])
 async def test_a_till_whose_clock_jumps_keeps_the_deadline(
-    ahead_h: int, peer: Any, steps: Any, make_terminal: Any, card: CardSession, bill: dict[str, Any]
+    before_h: int, after_h: int, peer: Any, steps: Any, make_terminal: Any, card: CardSession, bill: dict[str, Any]
 ) -> None:
-    """Ahead, the bill would be sealed too early; behind, sent for a patient who has left."""
+    """By its own clock it would seal the bill too early after a jump ahead, and after one back send it too late."""
     clock = JumpedClock()
+    clock.ahead = dt.timedelta(hours=before_h)
     async with make_terminal(clock=clock) as terminal:
         await leave_open(peer, steps, terminal, card, bill)
-    clock.ahead = dt.timedelta(hours=ahead_h)
-    peer.clock_ahead_ms = 0 if ahead_h > 0 else 151_000
+    clock.ahead = dt.timedelta(hours=after_h)
+    jumped_ahead = after_h > before_h
+    peer.clock_ahead_ms = 0 if jumped_ahead else 151_000
     async with make_terminal(clock=clock) as terminal:
-        end = steps.settlement("settled") if ahead_h > 0 else steps.reversal(arrived=False)
+        end = steps.settlement("settled") if jumped_ahead else steps.reversal(arrived=False)
         peer.script.extend([steps.unknown, end])
         (recovered,) = await terminal.recover()
-        assert isinstance(recovered, Settled if ahead_h > 0 else Reversed)
+        assert isinstance(recovered, Settled if jumped_ahead else Reversed)
 
 
 async def test_recover_never_sends_a_pin_of_an_earlier_session(

@@ -25,7 +25,7 @@ from settlement.clock import Clock, SystemClock
 from settlement.config import Settings
 from settlement.db.migrate import check_migrated, migrate
 from settlement.db.pool import create_pool, durability_report
-from settlement.drain import LAST_STEPS_S, Drain
+from settlement.drain import CONNECTIONS_S, LINKS_S, Drain
 from settlement.engine.bank_legs import BankLegs
 from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
@@ -133,7 +133,7 @@ async def _prepare(pool: asyncpg.Pool, clock: Clock, settings: Settings, *, prep
 async def _close(pool: asyncpg.Pool) -> None:
     """Close in good order; connections that are still at work after that are cut, and recovery's business."""
     try:
-        async with asyncio.timeout(LAST_STEPS_S / 2):
+        async with asyncio.timeout(CONNECTIONS_S):
             await pool.close()
     except TimeoutError:
         pool.terminate()
@@ -177,7 +177,7 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
         left = await engine.drain(drain.left_s())
         if left:
             log.warning("left_to_recovery", sagas=left)
-        await links.stop(LAST_STEPS_S / 4)
+        await links.stop(LINKS_S)
 
 
 def build_engine(

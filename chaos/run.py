@@ -97,13 +97,13 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
             every_ms=round(options.every_s * 1_000),
             targets=site.targets,
         )
-        attack = Attack(site, record)
         with journal_folder(options.journals) as journals:
             async with equipped(site.stand, plan, journals, bars) as (tills, patients):
                 proofs, start_ms = await signed_ahead(plan, patients, bars)
                 equipment = Equipment(tills=tills, patients=patients, proofs=proofs)
                 today = site.stand.base.clock.now().astimezone(SHANGHAI).date()
                 floor = Floor(plan, equipment, asyncio.get_running_loop(), start_ms, today)
+                attack = Attack(site, record, lambda: sum(1 for visit in floor.visits if visit.settled_ms is not None))
                 crowd = await _under_fire(options, floor, site, attack, schedule, bars)
             # The tills were closed in the middle of whatever was open, as by a power cut; their journals have it.
             record.note("tills", "all", "start again")
@@ -135,7 +135,7 @@ async def _under_fire(
     crowd = Crowd(floor, USERS, site.stand.base_url, hold_s=_HOLD_S, give_up_ms=give_up_ms)
     crowd.start()
     try:
-        fire = asyncio.create_task(attack.run(schedule, -floor.now_ms), name="attack")
+        fire = asyncio.create_task(attack.run(schedule, -floor.now_ms, options.seconds * 1_000), name="attack")
         served, shown = bars("bills served", len(floor.plan.arrivals)), 0
         while crowd.running and floor.now_ms < give_up_ms and not (fire.done() and floor.finished):
             await asyncio.sleep(_POLL_S)

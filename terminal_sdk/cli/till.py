@@ -18,6 +18,7 @@ from terminal_sdk.journal import Journal
 from terminal_sdk.results import NotYetKnown, Result
 
 T = TypeVar("T")
+R = TypeVar("R", Result, RefundResult)
 _NAMED_MAX = 10
 
 
@@ -34,7 +35,7 @@ class Till:
         """One call of the terminal, to its end. Raises what it raises, and ``KeyboardInterrupt``."""
         return self.ctrl_c.run(call)
 
-    def follow(self, result: Result, wait_s: float) -> Result:
+    def follow(self, result: R, wait_s: float) -> R:
         """Wait for what is not final yet. Ctrl-C ends the waiting, and nothing else, once the outcome is decided.
 
         Raises ``KeyboardInterrupt`` while it is not.

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import aiohttp
 
+from chaos.keeper import Keeper
 from chaos.link import Fault
 from chaos.schedule import ALL_BANKS, Blow
 from chaos.site import Site
@@ -102,10 +103,12 @@ class Attack:
         self.record.note("end", "all", "no fault is left")
 
     async def _until_somebody_is_served(self, end: float) -> float:
-        """Wait until a bill has been settled since the last blow, or long enough, or the end; how long it took, in s."""
+        """Wait until a bill was settled since the last blow, or long enough, or the end; how long it took, in s."""
         began = time.monotonic()
         until = min(end, began + _PATIENCE_S)
-        while self._settled() <= self._settled_before and time.monotonic() < until:
+        while time.monotonic() < until:
+            if self._settled() > self._settled_before:
+                break
             await asyncio.sleep(_POLL_S)
         self._settled_before = self._settled()
         return time.monotonic() - began
@@ -114,11 +117,14 @@ class Attack:
         match blow.kind:
             case "kill_service":
                 self._noted(blow, "killed", self._site.services[int(blow.target)].kill(blow.for_ms))
+            case "kill_worker":
+                keeper, place = self._worker(blow)
+                self._noted(blow, "killed", keeper.kill_worker(place))
             case "kill_bank":
                 self._noted(blow, "killed", self._site.hosts[int(blow.target)].kill(blow.for_ms))
             case "kill_database":
                 await self._kill_database(blow)
-            case "pause_service":
+            case "pause_worker":
                 await self._pause(blow)
             case "link":
                 await self._disturb(blow)
@@ -144,11 +150,18 @@ class Attack:
         self.record.note(blow.kind, blow.target, "is back")
 
     async def _pause(self, blow: Blow) -> None:
-        keeper = self._site.services[int(blow.target)]
-        self._noted(blow, f"paused for {blow.for_ms} ms", keeper.pause())
+        keeper, place = self._worker(blow)
+        pid = keeper.pause_worker(place)
+        self._noted(blow, f"paused for {blow.for_ms} ms", pid is not None)
+        if pid is None:
+            return
         await asyncio.sleep(blow.for_ms / 1_000)
-        keeper.go_on()
+        keeper.go_on(pid)
         self.record.note(blow.kind, blow.target, "continued")
+
+    def _worker(self, blow: Blow) -> tuple[Keeper, int]:
+        service, _, place = blow.target.partition(".")
+        return self._site.services[int(service)], int(place)
 
     async def _disturb(self, blow: Blow) -> None:
         names = self._site.targets.banks if blow.target == ALL_BANKS else [blow.target]

@@ -13,7 +13,7 @@ from chaos.attack import Attack, Event, Record
 from chaos.evidence import Doubt, accounts, doubts, ledger_bills, live_debits
 from chaos.judge import LedgerBill, Verdict, account_sums, judge
 from chaos.schedule import Blow, make_schedule
-from chaos.site import Site, open_site
+from chaos.site import Site, died, open_site
 from chaos.users import USERS
 from loadtest.books import Comparison, compare_with_ledger
 from loadtest.crowd import Crowd, CrowdReport
@@ -38,9 +38,9 @@ BeforeProof = Callable[[Site], Awaitable[None]]
 class Options:
     """What is asked of a run: ``seconds`` of load at ``rate`` arrivals a second, a blow every ``every_s`` in the mean.
 
-    ``tills``: terminals · ``services``: service processes side by side · ``recovery_s``: how long to wait, after the
-    faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory, where there is such a
-    place.
+    ``tills``: terminals · ``services``: services side by side, each with so many ``workers`` · ``recovery_s``: how long
+    to wait, after the faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory,
+    where there is such a place.
     """
 
     seconds: float
@@ -49,6 +49,7 @@ class Options:
     every_s: float
     tills: int
     services: int
+    workers: int
     recovery_s: float
     journals: Path | None = None
 
@@ -89,7 +90,7 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
     ``before_proof`` is called when all is at rest: what it alters, the proof must find.
     """
     record = Record()
-    async with open_site(folder, options.services, record.tell) as site:
+    async with open_site(folder, options.services, options.workers, record.tell) as site:
         plan = _plan(options, site)
         schedule = make_schedule(
             seed=options.seed,
@@ -167,7 +168,7 @@ async def _findings(
         schedule=schedule,
         struck=attack.struck,
         severed=sum(link.severed for link in site.links.values()),
-        died={each.name: each.died for each in (*site.services, *site.hosts) if each.died},
+        died=await asyncio.to_thread(died, site),
         events=attack.record.events,
         visits=floor.visits,
         crowd=crowd,

@@ -174,7 +174,9 @@ def died(site: Site) -> dict[str, int]:
     found = {each.name: each.died for each in (*site.services, *site.hosts) if each.died}
     for number, keeper in enumerate(site.services):
         log = service_log(site.stand.folder, number).read_text(encoding="utf-8", errors="replace")
-        by_itself = log.count('"event": "worker_died"') - keeper.workers_killed
+        # A worker that cannot start yet, because its database is away, is written down as both.
+        not_started = log.count('"event": "worker_not_started"')
+        by_itself = log.count('"event": "worker_died"') - not_started - keeper.workers_killed
         if by_itself > 0:
             found[f"workers of {keeper.name}"] = by_itself
     return found

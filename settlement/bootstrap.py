@@ -32,6 +32,7 @@ from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
+from settlement.security.seal_key import create_seal_key
 from settlement.terminals import TerminalRegistry
 
 ZONE_KEY_NAME = "bank-zone"
@@ -69,12 +70,13 @@ class Service:
 
 
 def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
-    """Make what a new installation needs and does not have: master key and authorities. Returns the files made."""
+    """Make what a new installation needs and does not have: master key, authorities, seal key. Returns the files made."""
     made = []
     if settings.master_key is None and not settings.master_key_path.exists():
         KeyRing.create_file(settings.master_key_path)
         made.append(settings.master_key_path)
     made += create_authorities(settings.pki_dir, clock)
+    made += create_seal_key(settings.pki_dir, clock)
     return made
 
 

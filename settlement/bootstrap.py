@@ -70,7 +70,7 @@ class Service:
 
 
 def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
-    """Make what a new installation needs and does not have: master key, authorities, seal key. Returns the files made."""
+    """Make what a new installation lacks: master key, authorities, seal key. Returns the files made."""
     made = []
     if settings.master_key is None and not settings.master_key_path.exists():
         KeyRing.create_file(settings.master_key_path)
@@ -126,6 +126,7 @@ async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings
         first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)
     )
     made: int = await pool.fetchval("select ensure_partitions($1, $2)", previous, PARTITION_MONTHS_AHEAD + 1)
+    await pool.execute("select ensure_seal_indexes($1)", today)
     return made
 
 

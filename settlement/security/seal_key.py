@@ -1,4 +1,4 @@
-"""The key that signs seals: a file of its own that only its owner reads; its certificate beside it, for whoever checks."""
+"""The key that signs seals: a file that only its owner reads; its certificate beside it, for whoever checks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SealKey:
 
 
 def create_seal_key(folder: Path, clock: Clock) -> list[Path]:
-    """Make key and certificate if they are not there; returns the files made. Safe to repeat and to run side by side."""
+    """Make key and certificate if they are not there; returns the files made. Safe to repeat, also side by side."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     key, certificate = folder / KEY_FILE, folder / CERTIFICATE_FILE

@@ -19,7 +19,8 @@ LOCK_KEY = 0x5E771E_0002
 """The advisory lock under which a seal is made: whoever comes second leaves it to the first."""
 CHUNK_ROWS = 512
 """Rows hashed at a stretch (some 4 ms), and kept as one row of ``seal_leaf``."""
-_SESSION = "set local statement_timeout = 0; set local timezone = 'UTC'"
+SESSION = "set local statement_timeout = 0; set local timezone = 'UTC'"
+"""How a transaction is set up that reads rows to hash: moments in them are written in UTC."""
 
 
 class SealError(Exception):
@@ -49,7 +50,7 @@ class Sealer:
             async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
                 if not await connection.fetchval("select pg_try_advisory_xact_lock($1)", LOCK_KEY):
                     return None
-                await connection.execute(_SESSION)
+                await connection.execute(SESSION)
                 made = await self._seal(connection, not_within_s)
         except asyncpg.UniqueViolationError:
             # Another worker ended its seal between our snapshot and our lock: the number is taken, and so are the rows.
@@ -77,8 +78,8 @@ class Sealer:
         since = before.statement.snapshot if before else NOTHING
         if upto.xmax < since.xmax:
             raise SealError(
-                f"transactions are numbered from {upto.xmax} here, and the last seal reaches to {since.xmax}: these books "
-                "were moved to another database cluster; docs/explanation/seals.md says how to go on"
+                f"transactions are numbered from {upto.xmax} here, and the last seal reaches to {since.xmax}: these "
+                "books were moved to another database cluster; docs/explanation/seals.md says how to go on"
             )
         seal_no = before.statement.seal_no + 1 if before else 1
         tables = {}

@@ -10,7 +10,7 @@ _TEXT = re.compile(r"(?P<xmin>[1-9]\d*):(?P<xmax>[1-9]\d*):(?P<running>(?:[1-9]\
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All transactions below ``xmax`` are over, but for those ``running``; all below ``xmin`` are over without exception.
+    """All transactions below ``xmax`` are over, but for those ``running``; below ``xmin`` none is running.
 
     Numbers are 64 bits wide (xid8) and never come twice in the life of a database cluster.
     """

@@ -75,6 +75,17 @@ def count_of(table: SealedTable) -> str:
     return f"select count(*) from {table.name} r where {_IN_WINDOW}"  # noqa: S608 - our own names
 
 
+def suspects_of(table: SealedTable) -> str:
+    """Rows after a snapshot whose transaction was never given, or that say they are too old; 50 at most.
+
+    ``$1`` to ``$3``: the snapshot, see ``window``; ``$4``: the first transaction not given; ``$5``: the oldest moment.
+    """
+    return (
+        f"select r.tx, r.happened_at, r.row_key from ({table.rows}) r "  # noqa: S608 - our own statements
+        "where r.tx >= $1 and (r.tx >= $2 or r.tx = any ($3::bigint[])) and (r.tx >= $4 or r.happened_at < $5) limit 50"
+    )
+
+
 _IN_WINDOW = "r.tx >= $1 and (r.tx >= $2 or r.tx = any ($3::bigint[])) and r.tx < $4 and r.tx <> all ($5::bigint[])"
 
 

@@ -30,9 +30,11 @@ from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
 from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
+from settlement.ledger.seals.keeper import keep_sealing
+from settlement.ledger.seals.sealing import Sealer
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
-from settlement.security.seal_key import create_seal_key
+from settlement.security.seal_key import create_seal_key, load_seal_key
 from settlement.terminals import TerminalRegistry
 
 ZONE_KEY_NAME = "bank-zone"
@@ -145,13 +147,18 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     async with base.pool.acquire() as connection:
         weak = await durability_report(connection)
     engine = build_engine(base, ledger, directory, links, weak)
+    interval_s = base.settings.seal_interval_s
+    sealer = open_sealer(base) if interval_s else None
     await links.start()
-    keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
+    keepers = [asyncio.create_task(_keep_tidy(base), name="upkeep")]
+    if sealer is not None:
+        keepers.append(asyncio.create_task(keep_sealing(sealer, base.clock, interval_s), name="seals"))
     try:
         await engine.start()
         yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links)
     finally:
-        keeper.cancel()
+        for keeper in keepers:
+            keeper.cancel()
         await engine.drain(base.settings.drain_s)
         await links.stop()
 
@@ -192,6 +199,11 @@ def build_engine(
         ),
         standing_troubles,
     )
+
+
+def open_sealer(base: Base) -> Sealer:
+    """Who seals in this installation. Raises ``AuthorityError`` where the seal key is missing or open to others."""
+    return Sealer(base.pool, load_seal_key(base.settings.pki_dir), base.clock)
 
 
 async def _keep_tidy(base: Base) -> None:

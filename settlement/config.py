@@ -77,6 +77,11 @@ class Settings:
     recovery_interval_ms: int = _setting(
         500, integer(10, 3_600_000), "How often the recovery worker looks for legs that are due."
     )
+    seal_interval_s: int = _setting(
+        60,
+        integer(0, 86_400),
+        "How often the ledger's new rows are sealed; 0: never (`settlement seal` does it by hand).",
+    )
     bank_directory: Path | None = _setting(
         None, optional(PATH), "TOML file with the banks' addresses; without it the built-in directory is used."
     )

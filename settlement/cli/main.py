@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "cards": ("settlement.cli.cards", "cards", "Persons and their social security cards."),
     "demo": ("settlement.cli.demo", "demo", "Settle real bills from virtual cards at virtual terminals, and verify."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),
+    "seal": ("settlement.cli.seal", "seal", "Sign what is new in the books, and carry the seals outside."),
     "serve": ("settlement.cli.serve", "serve", "Run the service."),
     "terminals": ("settlement.cli.terminals", "terminals", "Institutions and their terminals."),
     "verify": ("settlement.cli.verify", "verify", "Check every invariant of the books, also against the banks'."),

@@ -77,6 +77,6 @@ def load_seal_certificates(files: Iterable[Path]) -> Mapping[str, Sm2PublicKey]:
     return trusted
 
 
-def own_certificate_files(folder: Path) -> list[Path]:
-    """The certificates that lie in an installation's folder."""
-    return sorted(folder.glob(CERTIFICATE_FILES))
+def own_seal_certificates(folder: Path) -> Mapping[str, Sm2PublicKey]:
+    """The keys that an installation itself trusts: of every ``seal*.crt`` in its folder. Raises ``AuthorityError``."""
+    return load_seal_certificates(sorted(folder.glob(CERTIFICATE_FILES)))

@@ -18,6 +18,10 @@ BEFORE_THE_FIRST = bytes(HASH_BYTES)
 """What the first seal names as the digest of its predecessor."""
 
 
+class SealError(Exception):
+    """The chain cannot be read, or nothing can be sealed on what stands; the message says why. Nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class TableSeal:
     """What a seal says of one table: the version of its columns, how many rows, the root of their hashes."""

@@ -8,9 +8,9 @@ import asyncpg
 
 from settlement.clock import Clock
 from settlement.db.pool import Connection
-from settlement.ledger.records import Row
 from settlement.ledger.seals.merkle import Tree, leaf_hash
-from settlement.ledger.seals.seal import BEFORE_THE_FIRST, SIGNER_ID, Seal, Statement, TableSeal, seal_of
+from settlement.ledger.seals.reading import read_seal
+from settlement.ledger.seals.seal import BEFORE_THE_FIRST, SIGNER_ID, Seal, SealError, Statement, TableSeal
 from settlement.ledger.seals.snapshot import NOTHING, Snapshot
 from settlement.ledger.seals.tables import SEALED_TABLES, SQL, SealedTable, count_of, window, window_of
 from settlement.security.seal_key import SealKey
@@ -21,10 +21,6 @@ CHUNK_ROWS = 512
 """Rows hashed at a stretch (some 4 ms), and kept as one row of ``seal_leaf``."""
 SESSION = "set local statement_timeout = 0; set local timezone = 'UTC'"
 """How a transaction is set up that reads rows to hash: moments in them are written in UTC."""
-
-
-class SealError(Exception):
-    """No seal can be made on what stands; the message says why. Nothing was written."""
 
 
 class Sealer:
@@ -106,12 +102,12 @@ class Sealer:
         """The last seal that stands. Raises ``SealError`` when the one this process knows is not there any more."""
         if self.last is not None:
             known = await connection.fetchrow(SQL["one_seal"], self.last.statement.seal_no)
-            if known is None or _read(known).digest != self.last.digest:
+            if known is None or read_seal(known).digest != self.last.digest:
                 raise SealError(
                     f"seal {self.last.label} stood in the database and is gone: `settlement verify` and backup"
                 )
         row = await connection.fetchrow(SQL["last_seal"])
-        self.last = None if row is None else _read(row)
+        self.last = None if row is None else read_seal(row)
         return self.last
 
 
@@ -138,13 +134,6 @@ async def _store_leaves(
         )
         chunk_no += 1
     return tree
-
-
-def _read(row: Row) -> Seal:
-    try:
-        return seal_of(row)
-    except ValueError as error:
-        raise SealError(f"seal {row['seal_no']} cannot be read ({error}); run `settlement verify`") from error
 
 
 def _row_of(seal: Seal) -> tuple[object, ...]:

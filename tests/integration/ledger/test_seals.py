@@ -17,17 +17,11 @@ from settlement.db.pool import create_pool
 from settlement.ledger.records import SagaKey
 from settlement.ledger.seals import sealing
 from settlement.ledger.seals.checking import ExpectedSeal, SealReport, verify_seals
-from settlement.ledger.seals.seal import Seal
-from settlement.ledger.seals.sealing import Sealer, SealError
+from settlement.ledger.seals.seal import Seal, SealError
+from settlement.ledger.seals.sealing import Sealer
 from settlement.ledger.seals.snapshot import Snapshot
 from settlement.ledger.seals.tables import SEALED_TABLES, window_of
-from settlement.security.seal_key import (
-    SealKey,
-    create_seal_key,
-    load_seal_certificates,
-    load_seal_key,
-    own_certificate_files,
-)
+from settlement.security.seal_key import SealKey, create_seal_key, load_seal_key, own_seal_certificates
 from terminal_sdk.crypto import Sm2PublicKey
 from tests.support.database import TestDatabases
 from tests.support.ledger_world import NOW, TODAY, LedgerWorld, line
@@ -59,7 +53,7 @@ class SealWorld:
         self.clock = SetClock()
         create_seal_key(folder, self.clock)
         self.key: SealKey = load_seal_key(folder)
-        self.trusted = dict(load_seal_certificates(own_certificate_files(folder)))
+        self.trusted = dict(own_seal_certificates(folder))
 
     def sealer(self, key: SealKey | None = None) -> Sealer:
         return Sealer(self.pool, key or self.key, self.clock)
@@ -431,7 +425,7 @@ async def test_seals_of_a_retired_key_are_trusted_by_its_certificate(seals: Seal
     create_seal_key(tmp_path, seals.clock)
     await seals.settled()
     assert await seals.sealer(load_seal_key(tmp_path)).seal() is not None
-    trusted = dict(load_seal_certificates(own_certificate_files(tmp_path)))
+    trusted = dict(own_seal_certificates(tmp_path))
     assert len(trusted) == 2
     assert (await seals.check(trusted=trusted)).violations == []
 

@@ -97,7 +97,7 @@ def _seals_as_json(report: SealReport) -> dict[str, Any]:
 def _seal_lines(report: SealReport) -> Iterable[str]:
     """How far the seals reach, the last of them to be kept outside, and what is committed since."""
     if report.last is None:
-        yield f"seals: none that holds; {report.unsealed_rows} rows not sealed"
+        yield f"seals: none {'that holds' if report.seals else 'yet'}; {report.unsealed_rows} rows not sealed"
         return
     signed_at = f"{report.last.statement.signed_at:%Y-%m-%d %H:%M:%SZ}"
     yield f"seals: {report.seals} over {report.sealed_rows} rows; last {report.last.label}"

@@ -45,8 +45,13 @@ _COLUMNS = 132
     "--tills", type=click.IntRange(1, 1_000), default=12, show_default=True, help="Terminals, over all kinds."
 )
 @click.option(
-    "--services", type=click.IntRange(1, 32), default=2, show_default=True, help="Service processes side by side."
+    "--services",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="Services side by side on one database.",
 )
+@click.option("--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Workers of each service.")
 @click.option(
     "--recovery",
     "recovery_s",

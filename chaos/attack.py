@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import aiohttp
 
+from chaos.keeper import Keeper
 from chaos.link import Fault
 from chaos.schedule import ALL_BANKS, Blow
 from chaos.site import Site
@@ -25,6 +26,8 @@ _DEBIT = "0200"
 _DEBIT_CODE = "000000"
 _DECLINE = "96"
 _RESTARTS = 10
+_POLL_S = 0.1
+_PATIENCE_S = 20.0
 _PROBABILITY = 0.5
 
 
@@ -62,25 +65,34 @@ class Record:
 class Attack:
     """One schedule against one site. ``struck``: how many blows have, by kind and, where there is one, fault.
 
-    ``whole_at`` (monotonic): when, after the last blow, no fault was left.
+    ``settled`` says how many bills tills know as settled so far · ``whole_at`` (monotonic): when, after the last blow,
+    no fault was left.
     """
 
-    def __init__(self, site: Site, record: Record) -> None:
+    def __init__(self, site: Site, record: Record, settled: Callable[[], int]) -> None:
         self.struck: Counter[str] = Counter()
         self.record = record
         self.whole_at = 0.0
         self._site = site
+        self._settled = settled
+        self._settled_before = 0
 
-    async def run(self, schedule: Sequence[Blow], zero_in_ms: float) -> None:
+    async def run(self, schedule: Sequence[Blow], zero_in_ms: float, last_ms: float) -> None:
         """Strike every blow at its moment after the zero, which is ``zero_in_ms`` from now; then make all whole again.
 
-        Returns when every process is at work and no fault is left. Raises ``TimeoutError`` when that does not happen.
+        From one blow to the next some bill must be settled, else the schedule stands still for a while: a blow at what
+        lies on the ground shows nothing. What would then come after ``last_ms`` is left out. Returns when every process
+        is at work and no fault is left. Raises ``TimeoutError`` when that does not happen.
         """
         self.record.begin(zero_in_ms)
         zero = time.monotonic() + zero_in_ms / 1_000
+        end = zero + last_ms / 1_000
         async with asyncio.TaskGroup() as blows:
             for blow in schedule:
                 await asyncio.sleep(max(0.0, zero + blow.at_ms / 1_000 - time.monotonic()))
+                zero += await self._until_somebody_is_served(end)
+                if time.monotonic() >= end:
+                    break
                 blows.create_task(self._strike(blow), name=f"{blow.kind} {blow.target}")
         for link in self._site.links.values():
             await link.mend()
@@ -90,15 +102,29 @@ class Attack:
         self.whole_at = time.monotonic()
         self.record.note("end", "all", "no fault is left")
 
+    async def _until_somebody_is_served(self, end: float) -> float:
+        """Wait until a bill was settled since the last blow, or long enough, or the end; how long it took, in s."""
+        began = time.monotonic()
+        until = min(end, began + _PATIENCE_S)
+        while time.monotonic() < until:
+            if self._settled() > self._settled_before:
+                break
+            await asyncio.sleep(_POLL_S)
+        self._settled_before = self._settled()
+        return time.monotonic() - began
+
     async def _strike(self, blow: Blow) -> None:
         match blow.kind:
             case "kill_service":
                 self._noted(blow, "killed", self._site.services[int(blow.target)].kill(blow.for_ms))
+            case "kill_worker":
+                keeper, place = self._worker(blow)
+                self._noted(blow, "killed", keeper.kill_worker(place))
             case "kill_bank":
                 self._noted(blow, "killed", self._site.hosts[int(blow.target)].kill(blow.for_ms))
             case "kill_database":
                 await self._kill_database(blow)
-            case "pause_service":
+            case "pause_worker":
                 await self._pause(blow)
             case "link":
                 await self._disturb(blow)
@@ -124,11 +150,18 @@ class Attack:
         self.record.note(blow.kind, blow.target, "is back")
 
     async def _pause(self, blow: Blow) -> None:
-        keeper = self._site.services[int(blow.target)]
-        self._noted(blow, f"paused for {blow.for_ms} ms", keeper.pause())
+        keeper, place = self._worker(blow)
+        pid = keeper.pause_worker(place)
+        self._noted(blow, f"paused for {blow.for_ms} ms", pid is not None)
+        if pid is None:
+            return
         await asyncio.sleep(blow.for_ms / 1_000)
-        keeper.go_on()
+        keeper.go_on(pid)
         self.record.note(blow.kind, blow.target, "continued")
+
+    def _worker(self, blow: Blow) -> tuple[Keeper, int]:
+        service, _, place = blow.target.partition(".")
+        return self._site.services[int(service)], int(place)
 
     async def _disturb(self, blow: Blow) -> None:
         names = self._site.targets.banks if blow.target == ALL_BANKS else [blow.target]

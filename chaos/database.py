@@ -8,11 +8,10 @@ import signal
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from chaos.processes import children
 from settlement.db.cluster import running_pid
 from settlement.db.embedded import EmbeddedPostgres
 from settlement.db.placement import find_placement
-
-_PROC = Path("/proc")
 
 
 class KillableDatabase:
@@ -32,7 +31,7 @@ class KillableDatabase:
         pid = running_pid(find_placement(self._data_dir))
         if pid is None:
             return False
-        for each in [pid, *_children(pid)]:
+        for each in [pid, *children(pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         return True
@@ -55,12 +54,3 @@ def over_link(dsn: str, port: int) -> str:
     parts = urlsplit(dsn)
     login = parts.netloc.rpartition("@")[0]
     return f"postgresql://{login}@127.0.0.1:{port}{parts.path}?sslmode=disable"
-
-
-def _children(pid: int) -> list[int]:
-    """The process numbers of a process's children; empty where the system does not tell."""
-    found = []
-    for task in (_PROC / str(pid) / "task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(each) for each in task.read_text().split()]
-    return found

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from chaos.processes import children
 from settlement.childprocess import ChildError
 
 _POLL_S = 0.02
@@ -33,24 +34,28 @@ class Child(Protocol):
 class Keeper:
     """Keeps one child running. ``tell`` hears of each return and of each end that nobody here has caused.
 
+    ``workers``: how many children of its own it brings back by itself; 1: it does the work itself, and has none.
     ``died``: how often it ended by itself while at work; a start that fails (its database is away) is tried again.
     """
 
-    def __init__(self, name: str, child: Child, tell: Tell) -> None:
+    def __init__(self, name: str, child: Child, tell: Tell, *, workers: int = 1) -> None:
         self.name = name
         self.child = child
         self.died = 0
+        self.workers_killed = 0
+        self._workers = workers
         self._tell = tell
         self._killed = False
-        self._paused = False
+        self._paused = set[int]()
         self._away_until = 0.0
         self._up = False
         self._task: asyncio.Task[None] | None = None
 
     @property
     def at_work(self) -> bool:
-        """Whether it runs, is ready and is not paused."""
-        return self._up and self.child.running and not self._paused
+        """Whether it runs, is ready, has all its workers, and nothing of it is paused."""
+        whole = self._workers == 1 or len(self._worker_pids()) == self._workers
+        return self._up and self.child.running and not self._paused and whole
 
     def keep(self) -> None:
         """Begin to keep a child that was started."""
@@ -59,7 +64,8 @@ class Keeper:
 
     async def leave(self) -> None:
         """Keep it no longer; it runs on. A paused one is continued, so that it can be stopped in good order."""
-        self.go_on()
+        for pid in [*self._paused]:
+            self.go_on(pid)
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -67,21 +73,33 @@ class Keeper:
 
     def kill(self, away_ms: int) -> bool:
         """SIGKILL; it is started again after ``away_ms``. False if there was nothing to kill."""
-        if not self._signal(signal.SIGKILL):
+        if not self.child.running or self.child.pid is None or not _signal(self.child.pid, signal.SIGKILL):
             return False
         self._up, self._killed, self._away_until = False, True, time.monotonic() + away_ms / 1_000
         return True
 
-    def pause(self) -> bool:
-        """SIGSTOP: it keeps its connections and its memory, and does nothing."""
-        self._paused = self._signal(signal.SIGSTOP)
-        return self._paused
+    def kill_worker(self, place: int) -> bool:
+        """SIGKILL for one worker, which its parent replaces. False if there was none."""
+        if self._workers == 1:
+            return self.kill(0)
+        pid = self._worker(place)
+        if pid is None or not _signal(pid, signal.SIGKILL):
+            return False
+        self.workers_killed += 1
+        return True
 
-    def go_on(self) -> None:
+    def pause_worker(self, place: int) -> int | None:
+        """SIGSTOP: it keeps its connections and its memory, and does nothing. Its process, None if there was none."""
+        pid = self._worker(place)
+        if pid is None or not _signal(pid, signal.SIGSTOP):
+            return None
+        self._paused.add(pid)
+        return pid
+
+    def go_on(self, pid: int) -> None:
         """SIGCONT."""
-        if self._paused:
-            self._paused = False
-            self._signal(signal.SIGCONT)
+        self._paused.discard(pid)
+        _signal(pid, signal.SIGCONT)
 
     async def until_at_work(self, timeout_s: float) -> None:
         """Wait until it is ready. Raises ``TimeoutError``."""
@@ -96,7 +114,7 @@ class Keeper:
             await asyncio.sleep(_POLL_S)
             if self.child.running:
                 continue
-            self._up = self._paused = False
+            self._up = False
             status = await self.child.stop()  # reaps what has ended
             if not self._killed:
                 self.died += 1
@@ -117,11 +135,20 @@ class Keeper:
                 self._tell(self.name, "is back")
                 return
 
-    def _signal(self, number: signal.Signals) -> bool:
+    def _worker(self, place: int) -> int | None:
+        pids = self._worker_pids()
+        return pids[place] if place < len(pids) else None
+
+    def _worker_pids(self) -> list[int]:
+        """The processes that do the work, the oldest first."""
         if not self.child.running or self.child.pid is None:
-            return False
-        try:
-            os.kill(self.child.pid, number)
-        except ProcessLookupError:
-            return False
-        return True
+            return []
+        return [self.child.pid] if self._workers == 1 else sorted(children(self.child.pid))
+
+
+def _signal(pid: int, number: signal.Signals) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True

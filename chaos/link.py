@@ -49,6 +49,7 @@ class Link:
         self._flowing.set()
         self._pairs: set[_Pair] = set()
         self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Listen on a free port."""
@@ -67,6 +68,8 @@ class Link:
         for pair in [*self._pairs]:
             pair.let_go.set()
             pair.reset()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=_CONNECT_S)
         self._claim.close()
 
     async def fail(self, fault: Fault) -> None:
@@ -116,7 +119,12 @@ class Link:
             self.severed += 1
             pair.reset()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name=f"link {self.name}")
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._flowing.wait()
         try:
             up_reader, up_writer = await self._connect()

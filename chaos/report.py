@@ -51,8 +51,8 @@ def headline(summary: Figures) -> str:
     end = "nothing came to rest" if recovered is None else f"all at rest {recovered} s after the last one was mended"
     return (
         f"seed {run['seed']}, {run['arrivals_per_s']:g} arrivals/s for {run['seconds']:g} s, "
-        f"{run['services']} services, a "
-        f"blow every {run['blow_every_s']:g} s: {summary['settlements']} settlements, {struck} blows; {end}"
+        f"{run['services']} services with {run['workers']} workers, a blow every {run['blow_every_s']:g} s: "
+        f"{summary['settlements']} settlements, {struck} blows; {end}"
     )
 
 

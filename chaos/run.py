@@ -13,7 +13,7 @@ from chaos.attack import Attack, Event, Record
 from chaos.evidence import Doubt, accounts, doubts, ledger_bills, live_debits
 from chaos.judge import LedgerBill, Verdict, account_sums, judge
 from chaos.schedule import Blow, make_schedule
-from chaos.site import Site, open_site
+from chaos.site import Site, died, open_site
 from chaos.users import USERS
 from loadtest.books import Comparison, compare_with_ledger
 from loadtest.crowd import Crowd, CrowdReport
@@ -38,9 +38,9 @@ BeforeProof = Callable[[Site], Awaitable[None]]
 class Options:
     """What is asked of a run: ``seconds`` of load at ``rate`` arrivals a second, a blow every ``every_s`` in the mean.
 
-    ``tills``: terminals · ``services``: service processes side by side · ``recovery_s``: how long to wait, after the
-    faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory, where there is such a
-    place.
+    ``tills``: terminals · ``services``: services side by side, each with so many ``workers`` · ``recovery_s``: how long
+    to wait, after the faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory,
+    where there is such a place.
     """
 
     seconds: float
@@ -49,6 +49,7 @@ class Options:
     every_s: float
     tills: int
     services: int
+    workers: int
     recovery_s: float
     journals: Path | None = None
 
@@ -89,7 +90,7 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
     ``before_proof`` is called when all is at rest: what it alters, the proof must find.
     """
     record = Record()
-    async with open_site(folder, options.services, record.tell) as site:
+    async with open_site(folder, options.services, options.workers, record.tell) as site:
         plan = _plan(options, site)
         schedule = make_schedule(
             seed=options.seed,
@@ -97,13 +98,13 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
             every_ms=round(options.every_s * 1_000),
             targets=site.targets,
         )
-        attack = Attack(site, record)
         with journal_folder(options.journals) as journals:
             async with equipped(site.stand, plan, journals, bars) as (tills, patients):
                 proofs, start_ms = await signed_ahead(plan, patients, bars)
                 equipment = Equipment(tills=tills, patients=patients, proofs=proofs)
                 today = site.stand.base.clock.now().astimezone(SHANGHAI).date()
                 floor = Floor(plan, equipment, asyncio.get_running_loop(), start_ms, today)
+                attack = Attack(site, record, lambda: sum(1 for visit in floor.visits if visit.settled_ms is not None))
                 crowd = await _under_fire(options, floor, site, attack, schedule, bars)
             # The tills were closed in the middle of whatever was open, as by a power cut; their journals have it.
             record.note("tills", "all", "start again")
@@ -135,7 +136,7 @@ async def _under_fire(
     crowd = Crowd(floor, USERS, site.stand.base_url, hold_s=_HOLD_S, give_up_ms=give_up_ms)
     crowd.start()
     try:
-        fire = asyncio.create_task(attack.run(schedule, -floor.now_ms), name="attack")
+        fire = asyncio.create_task(attack.run(schedule, -floor.now_ms, options.seconds * 1_000), name="attack")
         served, shown = bars("bills served", len(floor.plan.arrivals)), 0
         while crowd.running and floor.now_ms < give_up_ms and not (fire.done() and floor.finished):
             await asyncio.sleep(_POLL_S)
@@ -167,7 +168,7 @@ async def _findings(
         schedule=schedule,
         struck=attack.struck,
         severed=sum(link.severed for link in site.links.values()),
-        died={each.name: each.died for each in (*site.services, *site.hosts) if each.died},
+        died=await asyncio.to_thread(died, site),
         events=attack.record.events,
         visits=floor.visits,
         crowd=crowd,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["kill_service", "kill_database", "kill_bank", "pause_service", "link", "bank_fault"]
+Kind = Literal["kill_worker", "kill_service", "kill_database", "kill_bank", "pause_worker", "link", "bank_fault"]
 
-KILLS: tuple[Kind, ...] = ("kill_service", "kill_database", "kill_bank")
+KILLS: tuple[Kind, ...] = ("kill_worker", "kill_service", "kill_database", "kill_bank")
 TILL_LINK, DATABASE_LINK, ALL_BANKS = "tills", "database", "banks"
 """Names of links; ``ALL_BANKS`` is the line on which all the banks hang, so that all their links fail at once."""
 LINK_FAULTS = ("cut", "stall", "half", "refuse", "deaf", "late")
@@ -29,10 +30,11 @@ BANK_FAULTS = (
 )
 _LINKS = 7
 _DECK: Mapping[Kind, int] = {
-    "kill_service": 3,
+    "kill_worker": 3,
+    "kill_service": 1,
     "kill_database": 2,
     "kill_bank": 2,
-    "pause_service": 2,
+    "pause_worker": 2,
     "link": _LINKS,
     "bank_fault": 4,
 }
@@ -40,6 +42,7 @@ _DECK: Mapping[Kind, int] = {
 that a short run has them too."""
 _FIRST_MS, _LAST_MS = 1_000, 500
 _BACK_MS: Mapping[Kind, tuple[int, int]] = {
+    "kill_worker": (0, 0),
     "kill_service": (50, 800),
     "kill_database": (200, 1_500),
     "kill_bank": (300, 3_000),
@@ -55,8 +58,8 @@ _STARTING_MS = 4_000
 class Blow:
     """One thing done. ``at_ms``: after the run began · ``for_ms``: how long the target stays away, or the fault lasts.
 
-    ``target``: the service's number, the host's number, the code of a bank, or the name of a link · ``how``: the fault
-    of a link or of a bank, empty otherwise.
+    ``target``: number of a service or a host, ``service.worker``, the code of a bank, or the name of a link · ``how``:
+    the fault of a link or of a bank, empty otherwise.
     """
 
     at_ms: int
@@ -68,9 +71,13 @@ class Blow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What can be hit: how many services and bank hosts, the codes of the banks; ``lease_ms``: the claims' lease."""
+    """What can be hit: how many services, workers of each, and bank hosts; the codes of the banks.
+
+    ``lease_ms``: the claims' lease.
+    """
 
     services: int
+    workers: int
     hosts: int
     banks: tuple[str, ...]
     lease_ms: int
@@ -78,7 +85,10 @@ class Targets:
     def of(self, kind: Kind) -> Sequence[str]:
         """The names that a kind of blow can hit."""
         match kind:
-            case "kill_service" | "pause_service":
+            case "kill_worker" | "pause_worker":
+                places = itertools.product(range(self.services), range(self.workers))
+                return [f"{service}.{worker}" for service, worker in places]
+            case "kill_service":
                 return [str(number) for number in range(self.services)]
             case "kill_database":
                 return ["0"]
@@ -136,16 +146,16 @@ class _Hand:
 
 
 def _place(kind: Kind, name: str) -> tuple[str, str]:
-    """What is busy: a service is one target whether it is killed or paused; the banks' links are one line."""
-    if kind in {"kill_service", "pause_service"}:
-        return "service", name
+    """What is busy: a worker is one target whether it is killed or paused; the banks' links are one line."""
+    if kind in {"kill_worker", "pause_worker"}:
+        return "worker", name
     if kind == "link" and name not in {TILL_LINK, DATABASE_LINK}:
         return kind, ALL_BANKS
     return kind, name
 
 
 def _draw(chance: random.Random, at_ms: int, kind: Kind, target: str, lease_ms: int) -> Blow:
-    if kind == "pause_service":
+    if kind == "pause_worker":
         return Blow(at_ms=at_ms, kind=kind, target=target, for_ms=lease_ms + chance.randint(*_PAST_LEASE_MS))
     how = ""
     if kind == "link":

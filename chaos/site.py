@@ -45,12 +45,15 @@ class Site:
     services: tuple[Keeper, ...]
     hosts: tuple[Keeper, ...]
     links: dict[str, Link]
+    workers: int
 
     @property
     def targets(self) -> Targets:
         """What a schedule can hit."""
         banks = tuple(name for name in self.links if name not in {TILL_LINK, DATABASE_LINK})
-        return Targets(services=len(self.services), hosts=len(self.hosts), banks=banks, lease_ms=LEASE_MS)
+        return Targets(
+            services=len(self.services), workers=self.workers, hosts=len(self.hosts), banks=banks, lease_ms=LEASE_MS
+        )
 
     async def all_up(self) -> None:
         """Wait until every process is at work. Raises ``TimeoutError``."""
@@ -59,7 +62,7 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def open_site(folder: Path, services: int, tell: Tell) -> AsyncIterator[Site]:
+async def open_site(folder: Path, services: int, workers: int, tell: Tell) -> AsyncIterator[Site]:
     """Start everything under ``folder``; stop and remove it at the end. ``tell``: see ``Keeper``.
 
     Raises ``EmbeddedError``, ``ChildError``, ``ConfigError``, ``DatabaseError``.
@@ -75,12 +78,12 @@ async def open_site(folder: Path, services: int, tell: Tell) -> AsyncIterator[Si
         hosts = await _hosts(stack, folder, zone_master_key(base.keys))
         links, directory = await _bank_links(stack, hosts)
         environment = _environment(settings, over_link(dsn, database_link.port), _write(directory, folder))
-        running = await _services(stack, folder, environment, services)
+        running = await _services(stack, folder, environment, services, workers)
         ways = [("127.0.0.1", int(each.base_url.rpartition(":")[2])) for each in running]
         till_link = await stack.enter_async_context(Link(TILL_LINK, lambda: ways))
         admins = {host: await stack.enter_async_context(BankHostAdmin(host.admin_url)) for host in hosts}
         keepers = [
-            *(Keeper(f"service {number}", child, tell) for number, child in enumerate(running)),
+            *(Keeper(f"service {number}", child, tell, workers=workers) for number, child in enumerate(running)),
             *(Keeper(f"bank host {number}", child, tell) for number, child in enumerate(hosts)),
         ]
         for keeper in keepers:
@@ -98,6 +101,7 @@ async def open_site(folder: Path, services: int, tell: Tell) -> AsyncIterator[Si
             database=database,
             services=tuple(keepers[:services]),
             hosts=tuple(keepers[services:]),
+            workers=workers,
             links={TILL_LINK: till_link, DATABASE_LINK: database_link, **links},
         )
 
@@ -151,10 +155,28 @@ def _environment(settings: Settings, dsn: str, directory: Path) -> dict[str, str
 
 
 async def _services(
-    stack: contextlib.AsyncExitStack, folder: Path, environment: dict[str, str], count: int
+    stack: contextlib.AsyncExitStack, folder: Path, environment: dict[str, str], count: int, workers: int
 ) -> list[ServiceProcess]:
-    services = [ServiceProcess(environment, folder / f"service-{number}.log") for number in range(count)]
+    services = [ServiceProcess(environment, service_log(folder, number), workers=workers) for number in range(count)]
     for service in services:
         stack.push_async_callback(service.stop)
         await service.start()
     return services
+
+
+def service_log(folder: Path, number: int) -> Path:
+    """Where a service and its workers write."""
+    return folder / f"service-{number}.log"
+
+
+def died(site: Site) -> dict[str, int]:
+    """By name, how often a process ended that nobody here had killed; workers as their parents have written down."""
+    found = {each.name: each.died for each in (*site.services, *site.hosts) if each.died}
+    for number, keeper in enumerate(site.services):
+        log = service_log(site.stand.folder, number).read_text(encoding="utf-8", errors="replace")
+        # A worker that cannot start yet, because its database is away, is written down as both.
+        not_started = log.count('"event": "worker_not_started"')
+        by_itself = log.count('"event": "worker_died"') - not_started - keeper.workers_killed
+        if by_itself > 0:
+            found[f"workers of {keeper.name}"] = by_itself
+    return found

@@ -25,14 +25,17 @@ from settlement.clock import Clock, SystemClock
 from settlement.config import Settings
 from settlement.db.migrate import check_migrated, migrate
 from settlement.db.pool import create_pool, durability_report
-from settlement.drain import LAST_STEPS_S, Drain
+from settlement.drain import CONNECTIONS_S, LINKS_S, Drain
 from settlement.engine.bank_legs import BankLegs
 from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
 from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
+from settlement.ledger.seals.keeper import keep_sealing
+from settlement.ledger.seals.sealing import Sealer
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
+from settlement.security.seal_key import create_seal_key, load_seal_key
 from settlement.terminals import TerminalRegistry
 
 ZONE_KEY_NAME = "bank-zone"
@@ -71,12 +74,13 @@ class Service:
 
 
 def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
-    """Make what a new installation needs and does not have: master key and authorities. Returns the files made."""
+    """Make what a new installation lacks: master key, authorities, seal key. Returns the files made."""
     made = []
     if settings.master_key is None and not settings.master_key_path.exists():
         KeyRing.create_file(settings.master_key_path)
         made.append(settings.master_key_path)
     made += create_authorities(settings.pki_dir, clock)
+    made += create_seal_key(settings.pki_dir, clock)
     return made
 
 
@@ -133,7 +137,7 @@ async def _prepare(pool: asyncpg.Pool, clock: Clock, settings: Settings, *, prep
 async def _close(pool: asyncpg.Pool) -> None:
     """Close in good order; connections that are still at work after that are cut, and recovery's business."""
     try:
-        async with asyncio.timeout(LAST_STEPS_S / 2):
+        async with asyncio.timeout(CONNECTIONS_S):
             await pool.close()
     except TimeoutError:
         pool.terminate()
@@ -147,6 +151,7 @@ async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings
         first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)
     )
     made: int = await pool.fetchval("select ensure_partitions($1, $2)", previous, PARTITION_MONTHS_AHEAD + 1)
+    await pool.execute("select ensure_seal_indexes($1)", today)
     return made
 
 
@@ -166,18 +171,23 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     async with base.pool.acquire() as connection:
         weak = await durability_report(connection)
     engine = build_engine(base, ledger, directory, links, weak)
+    interval_s = base.settings.seal_interval_s
+    sealer = open_sealer(base) if interval_s else None
     await links.start()
-    keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
+    keepers = [asyncio.create_task(_keep_tidy(base), name="upkeep")]
+    if sealer is not None:
+        keepers.append(asyncio.create_task(keep_sealing(sealer, base.clock, interval_s), name="seals"))
     try:
         await engine.start()
         yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links, drain=drain)
     finally:
         drain.begin()
-        keeper.cancel()
+        for keeper in keepers:
+            keeper.cancel()
         left = await engine.drain(drain.left_s())
         if left:
             log.warning("left_to_recovery", sagas=left)
-        await links.stop(LAST_STEPS_S / 4)
+        await links.stop(LINKS_S)
 
 
 def build_engine(
@@ -217,6 +227,11 @@ def build_engine(
         ),
         standing_troubles,
     )
+
+
+def open_sealer(base: Base) -> Sealer:
+    """Who seals in this installation. Raises ``AuthorityError`` where the seal key is missing or open to others."""
+    return Sealer(base.pool, load_seal_key(base.settings.pki_dir), base.clock)
 
 
 async def _keep_tidy(base: Base) -> None:

@@ -81,6 +81,11 @@ class Settings:
     in_doubt_alarm_s: int = _setting(
         300, integer(1, 31_536_000), "Age at which a case in doubt is told as old: once in the log, and in the metrics."
     )
+    seal_interval_s: int = _setting(
+        60,
+        integer(0, 86_400),
+        "How often the ledger's new rows are sealed; 0: never (`settlement seal` does it by hand).",
+    )
     bank_directory: Path | None = _setting(
         None, optional(PATH), "TOML file with the banks' addresses; without it the built-in directory is used."
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from settlement.clock import Clock
 
-LAST_STEPS_S = 2.0
-"""What closing links and connections may take after the deadline, in all."""
+LINKS_S = 0.5
+CONNECTIONS_S = 1.0
+LAST_STEPS_S = 3.0
+"""What the steps after the deadline may take in all: a bank's last answers, signing off (1 s), closing connections."""
 
 
 class Drain:

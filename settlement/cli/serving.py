@@ -93,7 +93,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
-        raise click.ClickException(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        # gaierror's numbers are not the system's; other errors carry the address once more in their own words
+        reason = str(error) if error.errno is None or isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        raise click.ClickException(f"cannot listen on {host} port {port}: {reason}") from error
     return sockets
 
 

@@ -19,7 +19,7 @@ from settlement.cards.registry import CardRegistry
 from settlement.clock import Clock
 from settlement.config import Settings
 from settlement.db.cluster import SUPERUSER, secret
-from settlement.db.embedded import EmbeddedPostgres
+from settlement.db.embedded import ROLE, EmbeddedPostgres
 from settlement.db.migrate import migrate
 from settlement.db.placement import find_placement
 from settlement.db.pool import create_pool
@@ -115,13 +115,15 @@ async def make_template(cluster: Cluster) -> None:
 @contextlib.asynccontextmanager
 async def job_database(cluster: Cluster, name: str) -> AsyncIterator[Cluster]:
     """A copy of the template under this name, dropped at the end."""
-    connection = await asyncpg.connect(cluster.owner_url)
+    superuser = await asyncpg.connect(cluster.superuser_url)
     try:
-        await connection.execute(f"create database {name} template {_TEMPLATE}")
-        yield cluster.database(name)
-        await connection.execute(f"drop database {name} with (force)")
+        await superuser.execute(f"create database {name} template {_TEMPLATE} owner {ROLE}")
+        try:
+            yield cluster.database(name)
+        finally:
+            await superuser.execute(f"drop database {name} with (force)")
     finally:
-        await connection.close()
+        await superuser.close()
 
 
 async def reset_statements(connection: asyncpg.Connection[asyncpg.Record]) -> str:
@@ -149,7 +151,7 @@ async def reset_statements(connection: asyncpg.Connection[asyncpg.Record]) -> st
 def simulation_settings(database_url: str) -> Settings:
     """The service's settings in a run: one connection, and a database that may forget."""
     return Settings(
-        database_url=database_url, db_pool_min=1, db_pool_max=2, allow_weak_durability=True, recovery_interval_ms=500
+        database_url=database_url, db_pool_min=1, db_pool_max=2, allow_weak_durability=True, recovery_interval_ms=1_000
     )
 
 

@@ -71,6 +71,7 @@ class Order:
     deadline_s: float
     plan: str
     said: list[Said] = field(default_factory=list)
+    agreements: int = 0
     sent: bool = False
     first_sent_at: float = 0.0
     reversal_asked_at: float | None = None

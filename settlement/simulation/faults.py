@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
-from settlement.banks.iso.spec import Mti
+from settlement.banks.iso.spec import DEBIT_CODE, RETURN_CODE, Mti
 from settlement.simulation.database import DatabaseWeather
 from settlement.simulation.loop import OUTSIDE
 from settlement.simulation.trace import FAULT
@@ -18,22 +18,40 @@ if TYPE_CHECKING:
 Fault = Callable[["World", Random], str | None]
 """Does something; says what, or None where there was nothing to do it to, or where it is counted when it is played."""
 
-_BANK_ACTIONS: tuple[Action, ...] = (
-    "delay_ms",
-    "delay_ms",
-    "drop_before_commit",
-    "drop_after_commit",
-    "duplicate",
-    "garbage",
-    "close",
-    "wrong_mac",
-    "wrong_amount",
-    "wrong_identity",
-    "answer_code",
-    "half_frame",
-    "trickle",
-)
-_ODD_CODES = ("05", "51", "68", "91", "94", "96", "98", "12", "13", "A0")
+DEBIT = Match(mti=str(Mti.FINANCIAL), processing_code=DEBIT_CODE)
+VOID = Match(mti=str(Mti.FINANCIAL), processing_code=RETURN_CODE)
+REFUND = Match(mti=str(Mti.REFUND))
+REVERSAL = Match(mti=str(Mti.REVERSAL))
+INQUIRY = Match(mti=str(Mti.INQUIRY))
+
+_MESSAGES: dict[str, tuple[int, Match]] = {
+    "debit": (8, DEBIT),
+    "void": (3, VOID),
+    "refund": (2, REFUND),
+    "reversal": (3, REVERSAL),
+    "inquiry": (2, INQUIRY),
+    "any": (2, Match()),
+}
+"""What a bank gets wrong, by weight."""
+
+_ACTIONS: dict[str, tuple[int, Action]] = {
+    "overtaken": (4, "delay_ms"),
+    "answered late": (3, "delay_ms"),
+    "request lost": (3, "drop_before_commit"),
+    "answer lost": (4, "drop_after_commit"),
+    "answered twice": (2, "duplicate"),
+    "garbage": (1, "garbage"),
+    "hung up on": (2, "close"),
+    "wrong MAC": (1, "wrong_mac"),
+    "wrong amount": (1, "wrong_amount"),
+    "wrong identity": (1, "wrong_identity"),
+    "another code": (3, "answer_code"),
+    "half a frame": (1, "half_frame"),
+    "trickle": (1, "trickle"),
+}
+"""How, by weight: ``overtaken`` waits before it is booked, so that later messages come first."""
+
+_ODD_CODES = ("05", "12", "13", "25", "51", "68", "91", "94", "96", "98", "A0")
 """Codes that a bank may answer with for reasons of its own, without having booked anything."""
 
 
@@ -75,21 +93,27 @@ def crash_bank(world: World, random: Random) -> str | None:
 
 
 def misbehave(world: World, random: Random) -> str | None:
-    """A bank plays one of its faults on one of its next messages; counted when it is played."""
-    bank = random.choice(world.banks)
-    action = random.choice(_BANK_ACTIONS)
-    mti = random.choice((None, Mti.FINANCIAL, Mti.FINANCIAL, Mti.REVERSAL, Mti.INQUIRY, Mti.REFUND))
-    spec = FaultSpec(
-        action=action,
-        match=Match(mti=None if mti is None else str(mti)),
-        count=random.choice((1, 1, 2, 3)),
-        delay_ms=random.randrange(100, 25_000) if action == "delay_ms" else 0,
-        when=random.choice(("before_commit", "after_commit")) if action == "delay_ms" else None,
-        code=random.choice(_ODD_CODES) if action == "answer_code" else None,
+    """A bank gets one of its next messages wrong; counted when it does."""
+    bank = world.bank_of(random.choice(world.cards))
+    what = _drawn(random, _MESSAGES)
+    how = _drawn(random, _ACTIONS)
+    action = _ACTIONS[how][1]
+    bank.faults.add(
+        FaultSpec(
+            action=action,
+            match=_MESSAGES[what][1],
+            count=random.choice((1, 1, 2, 3)),
+            delay_ms=random.choice((random.randrange(100, 5_000), random.randrange(8_500, 60_000))),
+            when="before_commit" if how == "overtaken" else "after_commit" if how == "answered late" else None,
+            code=random.choice(_ODD_CODES) if action == "answer_code" else None,
+        )
     )
-    bank.faults.add(spec)
-    world.trace.note(bank.code, "plan", f"{action} on {mti}")
+    world.trace.note(bank.code, "plan", f"{what}: {how}")
     return None
+
+
+def _drawn(random: Random, table: Mapping[str, tuple[int, object]]) -> str:
+    return random.choices(list(table), [weight for weight, _ in table.values()])[0]
 
 
 def cut(world: World, random: Random) -> str | None:
@@ -126,7 +150,8 @@ def unreachable(world: World, random: Random) -> str | None:
 
 def statement(world: World, random: Random) -> str | None:
     """A database trouble waits for the next statement that changes something; counted when it meets one."""
-    world.weather.arm(random.choice(DatabaseWeather.KINDS))
+    name = random.choice((None, None, "hold_settlements", "record_debit_answers", "record_return_answers"))
+    world.weather.arm(random.choice(DatabaseWeather.KINDS), name)
     return None
 
 
@@ -152,7 +177,7 @@ MENU: dict[Fault, int] = {
     pause_worker: 3,
     clock_jump: 2,
     crash_bank: 3,
-    misbehave: 14,
+    misbehave: 16,
     cut: 4,
     stall: 2,
     unreachable: 2,

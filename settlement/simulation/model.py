@@ -54,6 +54,7 @@ def judge(
         for rule in (
             _is_final,
             _was_told_truly,
+            _refused_rightly,
             _reversal_holds,
             _adds_up,
             _insurance_came_first(orders, credited_fen),
@@ -124,6 +125,14 @@ def _was_told_truly(order: Order) -> Iterator[str]:
             yield f"another split than before: {view.split} then {next_view.split}"
     if len({view.settlement_id for _, view in views}) > 1:
         yield f"more than one settlement under one key: {sorted({view.settlement_id for _, view in views})}"
+
+
+def _refused_rightly(order: Order) -> Iterator[str]:
+    """A key that stands for nothing else is never said to."""
+    for said in order.said:
+        refused = isinstance(said.answer, Refused) and said.answer.code == "IDEMPOTENCY_KEY_REUSED"
+        if refused and said.operation == "settle" and order.agreements == 1:
+            yield f"refused at {said.at:.3f} as a key used for another bill"
 
 
 def _reversal_holds(order: Order) -> Iterator[str]:

@@ -22,9 +22,9 @@ MASTER_KEY = bytes(range(32))
 """Nothing real is kept under it."""
 KEYS = KeyRing(MASTER_KEY)
 
-BANKS = ("BOSC", "SRCB", "ABC", "PSBC", "SPDB")
-"""With inquiry and without, that remember refusals and one that does not, that repeat the answer and that say 94."""
-CARD_HOLDERS = ("BOSC", "SRCB", "ABC", "BOSC", "SPDB", "PSBC", "CQRC", "BOSC", None)
+BANKS = ("BOSC", "SRCB", "ABC")
+"""One that can do everything, one without inquiry, and one that forgets refusals and answers a repeat with 94."""
+CARD_HOLDERS = ("BOSC", "SRCB", "ABC", "BOSC", "SRCB", "ABC", "CQRC", None)
 """The bank of each person's card: CQRC is a guest's, over the switch; None: a card whose bank part is not active."""
 
 INSTITUTIONS = (("H31010100001", "Hospital One", "hospital", 3), ("P31010100002", "Pharmacy Two", "pharmacy", 1))

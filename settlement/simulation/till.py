@@ -32,6 +32,7 @@ PLANS: dict[str, int] = {
     "plain": 9,
     "double_click": 2,
     "second_key": 2,
+    "rush": 3,
     "reverse_settled": 4,
     "reverse_pending": 4,
     "reverse_first": 2,
@@ -86,10 +87,15 @@ class Till:
         other.agree(None, twin.total_fen)
         await asyncio.gather(self.settle(), other.settle())
 
+    async def _rush(self) -> None:
+        """Another bill of the same person at the same moment, at another till."""
+        other = self._world.beside(self._order)
+        await asyncio.gather(self.settle(), Till(self._world, other, self._random).play())
+
     async def _reverse_settled(self) -> None:
         view = await self.settle()
         if view is not None and view.state == "settled":
-            await asyncio.sleep(self._random.uniform(0.0, 30.0))
+            await asyncio.sleep(self._random.choice((0.0, 1.0, self._random.uniform(0.0, 30.0))))
             await self.reverse(view)
             if self._random.random() < 0.3:  # noqa: PLR2004 - and some of them once more, under another key
                 await self.reverse(view)
@@ -126,6 +132,7 @@ class Till:
             self._agreed = (f"ceiling:{ceiling_fen}", None, ceiling_fen)
         else:
             self._agreed = (f"quote:{quote.digest}", quote.token, None)
+        self._order.agreements += 1
 
     async def _quote(self) -> None:
         order = self._order
@@ -211,7 +218,7 @@ class Till:
         return False
 
     async def poll(self, view: Settlement) -> Settlement | None:
-        """Ask until it is final; some tills lose patience and take the bill back."""
+        """Ask until it is not pending; some tills lose patience and take the bill back."""
         order = self._order
         settlement_id = uuid.UUID(view.settlement_id)
         impatient = not self._patient and self._random.random() < _IMPATIENT_SHARE
@@ -223,7 +230,7 @@ class Till:
             answer = await self._world.desk.ask(
                 order, "status", order.key, lambda engine: engine.status(order.till, settlement_id)
             )
-            if isinstance(answer, Settlement) and answer.final:
+            if isinstance(answer, Settlement) and answer.state != "pending":
                 return answer
         return None
 

@@ -42,7 +42,7 @@ FINAL_S = 120.0
 _SETTLE_DOWN_S = 50.0
 _TWO_DAYS_S = 2 * 86_400.0 + 600.0
 _RESTART_S = (0.2, 8.0)
-_GAP_S = 1.6
+_GAP_S = 1.0
 _AMOUNTS_FEN = (1, 120, 990, 4_500, 12_000, 36_050, 70_000)
 
 
@@ -173,8 +173,8 @@ class World:
         self._counters[card.number] += 1
         return self._counters[card.number]
 
-    def order(self, random: Random, plan: str | None = None) -> Order:
-        """A bill drawn by chance."""
+    def order(self, random: Random, plan: str | None = None, card: Card | None = None) -> Order:
+        """A bill drawn by chance; of this card's holder, if one is given."""
         number = len(self.orders)
         lines = [
             FeeLine(
@@ -189,7 +189,7 @@ class World:
         order = Order(
             number=number,
             till=random.choice(self.tills),
-            card=random.choice(self.cards),
+            card=card or random.choice(self.cards),
             key=f"S{self.seed}-{number:04d}",
             visit_no=f"V{number}",
             lines=lines,
@@ -200,6 +200,10 @@ class World:
         )
         self.orders.append(order)
         return order
+
+    def beside(self, order: Order) -> Order:
+        """A bill of its own for the same person."""
+        return self.order(seeded(self.seed, f"beside order {order.number}"), "plain", order.card)
 
     def twin_of(self, order: Order) -> Order:
         """The same lines at the same till, under a key of their own."""

@@ -32,7 +32,7 @@ def test_every_option_is_in_the_guides_table_and_is_an_option_of_a_run() -> None
 
 
 def test_every_blow_and_every_finding_is_explained() -> None:
-    for name in (*KILLS, "pause_service", *(f"link {fault}" for fault in LINK_FAULTS)):
+    for name in (*KILLS, "pause_worker", *(f"link {fault}" for fault in LINK_FAULTS)):
         assert f"| `{name}` |" in GUIDE
     for check in (field.name for field in dataclasses.fields(Verdict)):
         assert re.search(rf"`(FAILED )?{check}`", GUIDE), check

@@ -19,7 +19,7 @@ from chaos.schedule import (
 )
 
 BANKS = ("BOSC", "CMB", "SPDB", "ICBC")
-TARGETS = Targets(services=2, hosts=3, banks=BANKS, lease_ms=4_000)
+TARGETS = Targets(services=2, workers=2, hosts=3, banks=BANKS, lease_ms=4_000)
 FIVE_MINUTES_MS = 300_000
 
 
@@ -36,16 +36,16 @@ def test_a_seed_gives_the_same_schedule_again_and_another_seed_another_one() -> 
 def test_five_minutes_have_every_kind_of_blow_at_about_the_rate_asked_for(seed: int) -> None:
     blows = schedule(seed)
     assert 80 < len(blows) < 160
-    assert {blow.kind for blow in blows} == {*KILLS, "pause_service", "link", "bank_fault"}
+    assert {blow.kind for blow in blows} == {*KILLS, "pause_worker", "link", "bank_fault"}
     assert {blow.how for blow in blows if blow.kind == "link"} == set(LINK_FAULTS)
     assert {blow.how for blow in blows if blow.kind == "bank_fault"} <= set(BANK_FAULTS)
     assert {TILL_LINK, DATABASE_LINK, ALL_BANKS} < {blow.target for blow in blows if blow.kind == "link"}
-    assert {blow.target for blow in blows if blow.kind == "kill_service"} == {"0", "1"}
+    assert {blow.target for blow in blows if blow.kind == "kill_worker"} == {"0.0", "0.1", "1.0", "1.1"}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_short_run_begins_with_a_kill_of_each_kind(seed: int) -> None:
-    assert {blow.kind for blow in schedule(seed, every_ms=100)[:3]} == set(KILLS)
+    assert {blow.kind for blow in schedule(seed, every_ms=100)[: len(KILLS)]} == set(KILLS)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -59,7 +59,7 @@ def test_nothing_is_hit_again_before_it_is_back_and_nothing_begins_at_the_very_e
 
 
 def test_a_pause_lasts_longer_than_the_lease() -> None:
-    pauses = [blow for blow in schedule(1) if blow.kind == "pause_service"]
+    pauses = [blow for blow in schedule(1) if blow.kind == "pause_worker"]
     assert pauses
     assert all(blow.for_ms > TARGETS.lease_ms for blow in pauses)
 
@@ -67,4 +67,4 @@ def test_a_pause_lasts_longer_than_the_lease() -> None:
 def place(blow: Blow) -> tuple[str, str]:
     if blow.kind == "link" and blow.target in {*BANKS, ALL_BANKS}:
         return "line", "banks"
-    return ("service" if blow.kind in {"kill_service", "pause_service"} else blow.kind), blow.target
+    return ("worker" if blow.kind in {"kill_worker", "pause_worker"} else blow.kind), blow.target

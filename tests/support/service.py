@@ -21,6 +21,7 @@ from settlement.cli.verify import Proof, prove
 from settlement.clock import SystemClock
 from settlement.config import Settings
 from settlement.security import KeyRing
+from settlement.security.seal_key import own_seal_certificates
 from settlement.stubs.bankhost.client import BankHostAdmin
 from settlement.stubs.bankhost.frame_log import mask_pan
 from settlement.stubs.bankhost.process import BankHostProcess
@@ -143,7 +144,8 @@ class RunningService:
 
     async def prove(self) -> Proof:
         """Verify the ledger against the bank's books."""
-        return await prove(self.base.pool, [self.host.admin_url])
+        trusted = own_seal_certificates(self.base.settings.pki_dir)
+        return await prove(self.base.pool, [self.host.admin_url], trusted)
 
 
 def present(card: VirtualCard) -> CardSession:

@@ -42,6 +42,14 @@ _COLUMNS = 132
     help="Seconds between two blows, in the mean.",
 )
 @click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(0, 3_600),
+    default=20.0,
+    show_default=True,
+    help="Seconds that the next blow waits at most until a bill has been settled after the last one.",
+)
+@click.option(
     "--tills", type=click.IntRange(1, 1_000), default=12, show_default=True, help="Terminals, over all kinds."
 )
 @click.option(

@@ -27,7 +27,6 @@ _DEBIT_CODE = "000000"
 _DECLINE = "96"
 _RESTARTS = 10
 _POLL_S = 0.1
-_PATIENCE_S = 20.0
 _PROBABILITY = 0.5
 
 
@@ -69,20 +68,21 @@ class Attack:
     no fault was left.
     """
 
-    def __init__(self, site: Site, record: Record, settled: Callable[[], int]) -> None:
+    def __init__(self, site: Site, record: Record, settled: Callable[[], int], patience_s: float) -> None:
         self.struck: Counter[str] = Counter()
         self.record = record
         self.whole_at = 0.0
         self._site = site
         self._settled = settled
+        self._patience_s = patience_s
         self._settled_before = 0
 
     async def run(self, schedule: Sequence[Blow], zero_in_ms: float, last_ms: float) -> None:
         """Strike every blow at its moment after the zero, which is ``zero_in_ms`` from now; then make all whole again.
 
-        From one blow to the next some bill must be settled, else the schedule stands still for a while: a blow at what
-        lies on the ground shows nothing. What would then come after ``last_ms`` is left out. Returns when every process
-        is at work and no fault is left. Raises ``TimeoutError`` when that does not happen.
+        From one blow to the next some bill must be settled, else the schedule stands still, for ``patience_s`` at most:
+        a blow at what lies on the ground shows nothing. What would then come after ``last_ms`` is left out. Returns
+        when every process is at work and no fault is left. Raises ``TimeoutError`` when that does not happen.
         """
         self.record.begin(zero_in_ms)
         zero = time.monotonic() + zero_in_ms / 1_000
@@ -105,7 +105,7 @@ class Attack:
     async def _until_somebody_is_served(self, end: float) -> float:
         """Wait until a bill was settled since the last blow, or long enough, or the end; how long it took, in s."""
         began = time.monotonic()
-        until = min(end, began + _PATIENCE_S)
+        until = min(end, began + self._patience_s)
         while time.monotonic() < until:
             if self._settled() > self._settled_before:
                 break

@@ -38,15 +38,17 @@ BeforeProof = Callable[[Site], Awaitable[None]]
 class Options:
     """What is asked of a run: ``seconds`` of load at ``rate`` arrivals a second, a blow every ``every_s`` in the mean.
 
-    ``tills``: terminals · ``services``: services side by side, each with so many ``workers`` · ``recovery_s``: how long
-    to wait, after the faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory,
-    where there is such a place.
+    ``patience_s``: how long the schedule stands still at most, until a bill is settled again · ``tills``: terminals ·
+    ``services``: services side by side, each with so many ``workers`` · ``recovery_s``: how long to wait, after the
+    faults, until nothing is open · ``journals``: folder for the tills' journals; None: in memory, where there is such a
+    place.
     """
 
     seconds: float
     rate: float
     seed: int
     every_s: float
+    patience_s: float
     tills: int
     services: int
     workers: int
@@ -104,7 +106,7 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
                 equipment = Equipment(tills=tills, patients=patients, proofs=proofs)
                 today = site.stand.base.clock.now().astimezone(SHANGHAI).date()
                 floor = Floor(plan, equipment, asyncio.get_running_loop(), start_ms, today)
-                attack = Attack(site, record, lambda: sum(1 for visit in floor.visits if visit.settled_ms is not None))
+                attack = Attack(site, record, lambda: _settled(floor), options.patience_s)
                 crowd = await _under_fire(options, floor, site, attack, schedule, bars)
             # The tills were closed in the middle of whatever was open, as by a power cut; their journals have it.
             record.note("tills", "all", "start again")
@@ -113,6 +115,10 @@ async def run(options: Options, folder: Path, bars: Bars, before_proof: BeforePr
         if before_proof is not None:
             await before_proof(site)
         return await _findings(options, site, attack, schedule, floor, crowd, after)
+
+
+def _settled(floor: Floor) -> int:
+    return sum(1 for visit in floor.visits if visit.settled_ms is not None)
 
 
 def _plan(options: Options, site: Site) -> Plan:

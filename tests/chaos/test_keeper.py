@@ -23,7 +23,7 @@ import json, subprocess, sys, threading, time
 
 def keep():
     while True:
-        subprocess.run(["sleep", "60"])
+        subprocess.run(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 for _ in range(2):
     threading.Thread(target=keep, daemon=True).start()

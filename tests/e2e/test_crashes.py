@@ -140,7 +140,7 @@ async def test_bank_host_and_workers_killed_again_and_again_under_traffic(
     async with running_service(await make_database(), tmp_path, workers=3, **QUICK_LEASE) as service:
         # Between two attempts at a bank that was away lie up to 30 s.
         tills = Tills(service, patience_s=200)
-        traffic = asyncio.create_task(tills.serve(tills=6, bills=40, banks=("ICBC", "ABC", "SRCB")))
+        traffic = asyncio.create_task(tills.serve(tills=6, bills=40))
         await until(lambda: len(tills.answers) >= 6)
         for number in range(8):
             if traffic.done():

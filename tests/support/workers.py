@@ -84,8 +84,12 @@ class Tills:
         self.images: list[CardImage] = []
         self.answers: list[Answer] = []
 
-    async def serve(self, tills: int, bills: int, banks: tuple[str, ...] = ("ICBC", "ABC")) -> None:
-        """So many tills at once, so many bills each; returns when all answers are final."""
+    async def serve(self, tills: int, bills: int, banks: tuple[str, ...] = ("ICBC", "SRCB")) -> None:
+        """So many tills at once, so many bills each; returns when all answers are final.
+
+        ``banks``: such as remember a refusal. At another, a debit that a dying process never sent is undone only after
+        two days (``STATEMENT_AFTER``).
+        """
         self.images = [
             await self._service.issue_card(current_year_fen=300, bank_fen=10_000_000, bank=banks[number % len(banks)])
             for number in range(tills)

@@ -38,6 +38,10 @@ bench: dev ## measure settlements and what limits them, side by side; ARGS=--qui
 loadtest: dev ## let patients come to many tills at once for two minutes, and prove the books; ARGS="--shape ramp --rate 30"
 	@$(BIN)/python -m loadtest $(ARGS)
 
+.PHONY: chaos
+chaos: dev ## kill and cut for five minutes while patients pay, and prove the books; ARGS="--seconds 300 --seed 7 --rate 6"
+	@$(BIN)/python -m chaos $(ARGS)
+
 .PHONY: check
 check: lint types imports ## lint, format, types and import contract
 

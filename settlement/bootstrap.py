@@ -23,8 +23,9 @@ from settlement.cards.registry import CardRegistry
 from settlement.cards.vault import Vault
 from settlement.clock import Clock, SystemClock
 from settlement.config import Settings
-from settlement.db.migrate import migrate
+from settlement.db.migrate import check_migrated, migrate
 from settlement.db.pool import create_pool, durability_report
+from settlement.drain import CONNECTIONS_S, LINKS_S, Drain
 from settlement.engine.bank_legs import BankLegs
 from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
@@ -66,6 +67,7 @@ class Service:
     ledger: Ledger
     directory: Directory
     links: BankLinks
+    drain: Drain
 
 
 def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
@@ -89,17 +91,19 @@ def zone_master_key(keys: KeyRing) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def open_base(settings: Settings) -> AsyncIterator[Base]:
-    """Connect, migrate and wire the registries; ``settings.database_url`` is filled in (see ``database_server``)."""
+async def open_base(settings: Settings, *, prepared: bool = False) -> AsyncIterator[Base]:
+    """Connect, migrate and wire the registries; ``settings.database_url`` is filled in (see ``database_server``).
+
+    ``prepared``: another process has migrated; a database that is not as this release needs it is refused
+    (``MigrationError``) instead of changed.
+    """
     clock = SystemClock()
     ids = SystemIds(clock)
     keys = KeyRing.load(settings.master_key_path, settings.master_key)
     authorities = load_authorities(settings.pki_dir)
     pool = await create_pool(settings)
     try:
-        async with pool.acquire() as connection:
-            await migrate(connection)
-        await ensure_partitions(pool, clock, settings)
+        await _prepare(pool, clock, settings, prepared=prepared)
         personal = Personal(keys)
         yield Base(
             settings=settings,
@@ -113,7 +117,26 @@ async def open_base(settings: Settings) -> AsyncIterator[Base]:
             terminals=TerminalRegistry(pool, keys, clock, ids, authorities.terminal, settings),
         )
     finally:
-        await pool.close()
+        await _close(pool)
+
+
+async def _prepare(pool: asyncpg.Pool, clock: Clock, settings: Settings, *, prepared: bool) -> None:
+    async with pool.acquire() as connection:
+        if prepared:
+            await check_migrated(connection)
+        else:
+            await migrate(connection)
+    if not prepared:
+        await ensure_partitions(pool, clock, settings)
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Close in good order; connections that are still at work after that are cut, and recovery's business."""
+    try:
+        async with asyncio.timeout(CONNECTIONS_S):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings) -> int:
@@ -130,7 +153,8 @@ async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings
 @contextlib.asynccontextmanager
 async def open_service(base: Base, directory: Directory | None = None) -> AsyncIterator[Service]:
     """Bring up bank links, engine and recovery; drain them at the end."""
-    directory = directory or bank_directory(base.settings)
+    directory = (directory or bank_directory(base.settings)).shared_by(base.settings.workers)
+    drain = Drain(base.clock, base.settings.drain_s)
 
     def heard(late: LateAnswer) -> None:
         if late.verb is Verb.DEBIT:
@@ -146,11 +170,14 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
     try:
         await engine.start()
-        yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links)
+        yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links, drain=drain)
     finally:
+        drain.begin()
         keeper.cancel()
-        await engine.drain(base.settings.drain_s)
-        await links.stop()
+        left = await engine.drain(drain.left_s())
+        if left:
+            log.warning("left_to_recovery", sagas=left)
+        await links.stop(LINKS_S)
 
 
 def build_engine(
@@ -181,6 +208,7 @@ def build_engine(
                 proof_max_age_s=settings.proof_max_age_s,
                 claim_lease_ms=settings.claim_lease_ms,
                 recovery_interval_ms=settings.recovery_interval_ms,
+                in_doubt_alarm_s=settings.in_doubt_alarm_s,
                 idempotency_retention_days=settings.idempotency_retention_days,
             ),
             worker=f"{socket.gethostname()}:{os.getpid()}",

@@ -40,7 +40,10 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     # cards
     "CARD_UNKNOWN": (404, "This card is not in the registry."),
     "CARD_NOT_ACTIVATED": (403, "The card's social security function is not activated yet."),
-    "CARD_FROZEN": (403, "The card's social security function is frozen."),
+    "CARD_FROZEN": (
+        403,
+        "The card's social security function is frozen. If the patient agrees to pay without insurance: consent.",
+    ),
     "CARD_LOST": (403, "The card was reported lost."),
     "CARD_VOID": (403, "The card is void; a newer one was activated."),
     "CARD_EXPIRED": (403, "The card has expired."),

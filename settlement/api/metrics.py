@@ -11,7 +11,7 @@ LATENCY = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-IN_FLIGHT = Gauge("settlement_http_in_flight", "Authenticated requests being worked on")
+IN_FLIGHT = Gauge("settlement_http_in_flight", "Authenticated requests being worked on", multiprocess_mode="livesum")
 REFUSALS = Counter("settlement_http_refusals_total", "Refused requests by the code of the refusal", ["code"])
 AUTHENTICATION_FAILURES = Counter(
     "settlement_http_authentication_failures_total",

@@ -31,6 +31,7 @@ DISTRIBUTED: Final = {
     "leg_move": "person_id",
     "receipt": "person_id",
     "outbox_event": "person_id",
+    "case_alarm": "person_id",
     "person_index": "blind_index",
     "card_index": "blind_index",
     "idempotency": "institution_id",

@@ -30,8 +30,8 @@ def check_consent(request: SettlementRequest) -> None:
 
 
 def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) -> str:
-    """SM3 (hex) over what a quote is made of: institution, visit, card, lines, and who takes the remainder."""
-    facts = [
+    """SM3 (hex) over what a quote is made of: institution, visit, card, lines, who takes the remainder, consent."""
+    facts: list[object] = [
         institution_id,
         request.visit_no,
         request.visit_type,
@@ -41,6 +41,8 @@ def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) 
         request.total_fen,
         request.remainder,
     ]
+    if request.consent is not None:
+        facts.append(request.consent)
     return sm3(msgspec.json.encode(facts)).hex()
 
 
@@ -53,4 +55,6 @@ def request_digest(request: SettlementRequest | ReversalRequest | ReversalByKeyR
     facts = msgspec.to_builtins(request)
     for volatile in ("proof", "pin_block", "wait_ms"):
         facts.pop(volatile, None)
+    if facts.get("consent") is None:  # bodies from before there was this field keep their digest
+        facts.pop("consent", None)
     return sm3(msgspec.json.encode(facts, order="sorted"))

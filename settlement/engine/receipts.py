@@ -90,6 +90,8 @@ def _payers(receipt: Receipt) -> Iterator[str]:
 
 
 def _bank(receipt: Receipt, bank_name: str | None) -> Iterator[str]:
+    if receipt.insurance_notice is not None:
+        yield "医保功能已冻结, 经本人同意未使用医保账户"
     if receipt.bank is not None and receipt.split.bank_fen:
         yield from _bank_leg(receipt.bank, bank_name)
     elif receipt.bank_notice is not None and receipt.split.cash_fen:

@@ -23,6 +23,7 @@ from settlement.engine.settle import Settling
 from settlement.engine.views import (
     bank_part,
     buried_reversal,
+    insurance_left_out,
     refund_view,
     reversal_in_place,
     reversal_view,
@@ -64,6 +65,7 @@ class SettlementEngine:
         self._reversing = Reversing(context, self._background)
         self._refunding = Refunding(context, self._background)
         self.recovery = Recovery(context, self._background)
+        self._hurried = asyncio.Event()
         metrics.UNDER_WAY.set_function(lambda: self._background.size)
         metrics.BATCH_QUEUE.set_function(lambda: context.ledger.depth)
 
@@ -75,6 +77,10 @@ class SettlementEngine:
         """Stop claiming and wait for what is under way; returns how many tasks were left to the next start."""
         await self.recovery.stop()
         return await self._background.drain(timeout_s)
+
+    def hurry(self) -> None:
+        """Answer those who wait with what stands now: the process ends, and what is under way is recovery's."""
+        self._hurried.set()
 
     @property
     def under_way(self) -> int:
@@ -142,7 +148,7 @@ class SettlementEngine:
         with _outages_told():
             refunded = await self._refunding.refund(who, settlement_id, request)
             if refunded.work is not None:
-                await asyncio.wait({refunded.work}, timeout=_UNDO_WAIT_S)
+                await self._patient(refunded.work, _UNDO_WAIT_S)
             view = refund_view(await self._undo_row(refunded.key))
         metrics.REFUNDS.labels(view.state).inc()
         return view
@@ -171,13 +177,21 @@ class SettlementEngine:
     async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
         deadline = self._context.clock.monotonic() + wait_s
         if work is not None:
-            # Shielded by wait(): a till that goes away does not end the saga.
-            await asyncio.wait({work}, timeout=wait_s)
+            await self._patient(work, wait_s)
         while True:
             view = settlement_view(await self._status_row(key))
-            if view.state != "pending" or work is not None or self._context.clock.monotonic() >= deadline:
+            over = self._hurried.is_set() or self._context.clock.monotonic() >= deadline
+            if view.state != "pending" or work is not None or over:
                 return view
             await self._context.clock.sleep(_POLL_S)
+
+    async def _patient(self, work: asyncio.Task[None], wait_s: float) -> None:
+        """Wait for a saga's step. A till that goes away does not end it: it is waited for, never awaited."""
+        hurried = asyncio.create_task(self._hurried.wait())
+        try:
+            await asyncio.wait({work, hurried}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
 
     async def _reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> Reversal:
         found = await self._context.ledger.find_saga(who.institution_id, reversal_id)
@@ -200,7 +214,7 @@ class SettlementEngine:
 
     async def _taken(self, taken: Taken, reversal_key: str) -> Reversal:
         if taken.work is not None:
-            await asyncio.wait({taken.work}, timeout=_UNDO_WAIT_S)
+            await self._patient(taken.work, _UNDO_WAIT_S)
         if taken.key is None:
             return buried_reversal(taken.reversal_id, reversal_key)
         if taken.in_place:
@@ -238,6 +252,7 @@ class SettlementEngine:
             split=split,
             bank=bank,
             bank_notice=facts["bank_notice"],
+            insurance_notice=insurance_left_out(facts),
             text="",
         )
         known = None if bank is None else self._context.directory.banks.get(bank.bank)

@@ -33,7 +33,13 @@ def settlement_view(row: Row) -> Settlement:
         reversal_id=None if row["reversal_id"] is None else str(row["reversal_id"]),
         returned_fen=row["returned_fen"],
         refund_ids=[str(each) for each in row["refund_ids"] or ()],
+        insurance_notice=insurance_left_out(row),
     )
+
+
+def insurance_left_out(row: Row) -> str | None:
+    """Why the insurance accounts paid nothing, by the patient's consent; None where there was no need of it."""
+    return "CARD_FROZEN" if row["consent"] == "without_insurance" else None
 
 
 def split_view(row: Row) -> Split:

@@ -11,6 +11,7 @@ import msgspec
 
 from settlement.db.batcher import Batcher
 from settlement.db.queries import load_queries
+from settlement.ledger.cases import OpenCase, count_open_cases, raise_case_alarms
 from settlement.ledger.records import (
     BankEvidence,
     BankLeg,
@@ -118,10 +119,11 @@ class Ledger:
         return await self._pool.fetchrow(SQL["receipt_facts"], key.person_id, key.acceptance_date, key.saga_id)
 
     async def claim_due_legs(
-        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int
+        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int, full: Sequence[str] = ()
     ) -> list[BankLeg]:
-        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9)."""
-        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit)
+        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9). None of the banks in
+        ``full``."""
+        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit, list(full))
         return [_bank_leg(row) for row in rows]
 
     async def bank_leg(self, key: SagaKey, leg: str) -> BankLeg | None:
@@ -136,9 +138,13 @@ class Ledger:
         row = await self._pool.fetchrow(SQL["find_debit"], reference, bank, terminal_id, transmitted, trace)
         return None if row is None else await self.bank_leg(SagaKey(*row.values()), "bank")
 
-    async def in_doubt(self, now: dt.datetime) -> list[Row]:
-        """Legs that are not final, by kind and bank: their number and the age of the oldest in seconds."""
-        return list(await self._pool.fetch(SQL["in_doubt"], now))
+    async def count_open_cases(self, now: dt.datetime, old_before: dt.datetime) -> list[Row]:
+        """See ``settlement.ledger.cases``."""
+        return await count_open_cases(self._pool, now, old_before)
+
+    async def raise_case_alarms(self, now: dt.datetime, old_before: dt.datetime) -> list[OpenCase]:
+        """See ``settlement.ledger.cases``."""
+        return await raise_case_alarms(self._pool, now, old_before)
 
     async def _hold_batch(self, items: Sequence[HoldRequest]) -> list[HoldVerdict]:
         rows = await self._pool.fetch(SQL["hold_settlements"], _numbered(items))
@@ -173,7 +179,7 @@ class Ledger:
 
     async def _status_batch(self, items: Sequence[SagaKey]) -> list[Row | None]:
         found: dict[SagaKey, Row] = {}
-        for date in {key.acceptance_date for key in items}:  # one, but for the minutes around midnight
+        for date in dict.fromkeys(key.acceptance_date for key in items):  # one, but for the minutes around midnight
             keys = [key for key in items if key.acceptance_date == date]
             rows = await self._pool.fetch(
                 SQL["settlement_statuses"], [key.person_id for key in keys], date, [key.saga_id for key in keys]

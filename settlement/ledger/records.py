@@ -50,6 +50,7 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     agreed: str
     on_bank_decline: str
     bank_notice: str | None
+    consent: str | None
     bank_code: str | None
     issuer: str | None
     posting_date: dt.date

@@ -69,7 +69,7 @@ async def test_an_answer_that_comes_while_the_database_is_away_is_captured_when_
             for _ in range(30):
                 await service.base.pool.execute(
                     """select pg_terminate_backend(pid) from pg_stat_activity
-                       where datname = $1 and pid <> pg_backend_pid()""",
+                       where datname = $1 and pid <> pg_backend_pid() and backend_type = 'client backend'""",
                     name,
                 )
                 await asyncio.sleep(0.1)

@@ -112,6 +112,7 @@ class LedgerWorld:
             agreed="ceiling:0",
             on_bank_decline="release",
             bank_notice=None,
+            consent=None,
             bank_code="ICBC" if split.bank_fen else None,
             issuer="ICBC",
             posting_date=TODAY,

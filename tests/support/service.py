@@ -153,19 +153,26 @@ def present(card: VirtualCard) -> CardSession:
 
 def test_directory(ports: dict[str, int], timeout_ms: int) -> Directory:
     """The banks of the bank host, with time-outs short enough for tests."""
-    directory = default_directory().at(ports)
-    quick = {code: dataclasses.replace(bank, timeout_ms=timeout_ms) for code, bank in directory.banks.items()}
-    return Directory(quick, directory.acquirer)
+    return _timed(default_directory().at(ports), timeout_ms)
 
 
 test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
+def _timed(directory: Directory, timeout_ms: int) -> Directory:
+    quick = {code: dataclasses.replace(bank, timeout_ms=timeout_ms) for code, bank in directory.banks.items()}
+    return Directory(quick, directory.acquirer)
+
+
 @contextlib.asynccontextmanager
 async def running_service(
-    dsn: str, folder: Path, *, bank_timeout_ms: int = BANK_TIMEOUT_MS
+    dsn: str, folder: Path, *, workers: int = 1, bank_timeout_ms: int = BANK_TIMEOUT_MS, **more: str
 ) -> AsyncIterator[RunningService]:
-    """Start everything; at the end stop everything and demand that the books agree."""
+    """Start everything; at the end stop everything and demand that the books agree.
+
+    ``workers``: processes of the service · ``bank_timeout_ms``: how long it waits for a bank ·
+    ``more``: further settings of the service by their variable.
+    """
     settings = Settings(database_url=dsn, data_dir=folder / "data")
     prepare_installation(settings, SystemClock())
     keys = KeyRing.load(settings.master_key_path)
@@ -180,8 +187,11 @@ async def running_service(
             "SETTLEMENT_BANK_DIRECTORY": str(folder / "banks.toml"),
             "SETTLEMENT_CLAIM_LEASE_MS": str(LEASE_MS),
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
+            **more,
         }
-        process = ServiceProcess(environment, folder / "service.log")
+        process = ServiceProcess(
+            environment, folder / "service.log", workers=workers, start_timeout_s=60.0 if workers == 1 else 120.0
+        )
         await process.start()
         async with open_base(settings) as base, BankHostAdmin(host.admin_url) as bank:
             await base.terminals.add_institution(HOSPITAL, "测试医院", "hospital", 3)

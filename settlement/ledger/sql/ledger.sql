@@ -76,7 +76,7 @@ select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id)
        coalesce(u.current_year_fen, s.current_year_fen) as current_year_fen,
        coalesce(u.carried_over_fen, s.carried_over_fen) as carried_over_fen,
        coalesce(u.bank_fen, s.bank_fen) as bank_fen, coalesce(u.cash_fen, s.cash_fen) as cash_fen,
-       s.bank_notice,
+       s.bank_notice, s.consent,
        case when u.undo_id is null then sb.lines else undo_lines(u.person_id, u.acceptance_date, u.undo_id) end as lines,
        case when u.undo_id is null then sb.parts else undo_parts(u.person_id, u.acceptance_date, u.undo_id) end as parts,
        c.card_number_sealed, s.person_id, s.card_id,
@@ -95,10 +95,10 @@ left join leg b on b.person_id = x.person_id and b.acceptance_date = x.acceptanc
 where x.person_id = $1 and x.acceptance_date = $2 and x.saga_id = $3;
 
 -- name: claim_due_legs
--- Recovery's claim (rule 9), with all that is needed to act.
+-- Recovery's claim (rule 9), with all that is needed to act; $5 are banks that have enough under way.
 select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,
        o.transmitted as original_transmitted, o.trace as original_trace, o.reference as original_reference
-from claim_due_legs($1, $2, $3, $4) l
+from claim_due_legs($1, $2, $3, $4, $5) l
 left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
 join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
                  and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
@@ -124,13 +124,3 @@ where l.person_id = $1 and l.acceptance_date = $2 and l.saga_id = $3 and l.leg =
 select person_id, acceptance_date, saga_id
 from leg
 where reference = $1 and bank_code = $2 and terminal_id = $3 and transmitted = $4 and trace = $5 and leg = 'bank';
-
--- name: in_doubt
--- How many legs are not final, and the age of the oldest, in seconds.
-select l.leg, l.bank_code, count(*) as legs, extract(epoch from $1 - min(s.accepted_at))::bigint as oldest_s
-from leg l
-left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
-join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
-                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
-where l.next_attempt_at is not null
-group by l.leg, l.bank_code;

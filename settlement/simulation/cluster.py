@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -84,18 +84,8 @@ def throw_away_cluster() -> Iterator[Cluster]:
 
 async def make_template(cluster: Cluster) -> None:
     """Migrate and fill the database from which those of the jobs are copied."""
-    superuser = await asyncpg.connect(cluster.superuser_url)
-    try:
-        for setting in _CARELESS:
-            await superuser.execute(f"alter system set {setting}")
-        await superuser.execute("select pg_reload_conf()")
-    finally:
-        await superuser.close()
-    owner = await asyncpg.connect(cluster.owner_url)
-    try:
-        await owner.execute(f"create database {_TEMPLATE}")
-    finally:
-        await owner.close()
+    careless = (f"alter system set {setting}" for setting in _CARELESS)
+    await _as_superuser(cluster, *careless, "select pg_reload_conf()", f"create database {_TEMPLATE} owner {ROLE}")
     template = cluster.database(_TEMPLATE)
     connection = await asyncpg.connect(template.owner_url)
     try:
@@ -112,18 +102,24 @@ async def make_template(cluster: Cluster) -> None:
         await pool.close()
 
 
-@contextlib.asynccontextmanager
-async def job_database(cluster: Cluster, name: str) -> AsyncIterator[Cluster]:
-    """A copy of the template under this name, dropped at the end."""
-    superuser = await asyncpg.connect(cluster.superuser_url)
+async def make_job_database(cluster: Cluster, name: str) -> Cluster:
+    """A copy of the template under this name."""
+    await _as_superuser(cluster, f"create database {name} template {_TEMPLATE} owner {ROLE}")
+    return cluster.database(name)
+
+
+async def drop_job_database(cluster: Cluster, name: str) -> None:
+    """Remove it, whoever is still connected."""
+    await _as_superuser(cluster, f"drop database {name} with (force)")
+
+
+async def _as_superuser(cluster: Cluster, *statements: str) -> None:
+    connection = await asyncpg.connect(cluster.superuser_url)
     try:
-        await superuser.execute(f"create database {name} template {_TEMPLATE} owner {ROLE}")
-        try:
-            yield cluster.database(name)
-        finally:
-            await superuser.execute(f"drop database {name} with (force)")
+        for statement in statements:
+            await connection.execute(statement)
     finally:
-        await superuser.close()
+        await connection.close()
 
 
 async def reset_statements(connection: asyncpg.Connection[asyncpg.Record]) -> str:

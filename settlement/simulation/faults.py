@@ -35,7 +35,7 @@ _MESSAGES: dict[str, tuple[int, Match]] = {
 """What a bank gets wrong, by weight."""
 
 _ACTIONS: dict[str, tuple[int, Action]] = {
-    "overtaken": (4, "delay_ms"),
+    "overtaken": (6, "delay_ms"),
     "answered late": (3, "delay_ms"),
     "request lost": (3, "drop_before_commit"),
     "answer lost": (4, "drop_after_commit"),
@@ -177,7 +177,7 @@ MENU: dict[Fault, int] = {
     pause_worker: 3,
     clock_jump: 2,
     crash_bank: 3,
-    misbehave: 16,
+    misbehave: 22,
     cut: 4,
     stall: 2,
     unreachable: 2,

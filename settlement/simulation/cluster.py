@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from settlement.clock import Clock
 from settlement.config import Settings
 from settlement.db.cluster import SUPERUSER, secret
 from settlement.db.embedded import ROLE, EmbeddedPostgres
+from settlement.db.errors import EmbeddedError
 from settlement.db.migrate import migrate
 from settlement.db.placement import find_placement
 from settlement.db.pool import create_pool
@@ -31,6 +33,8 @@ from settlement.terminals import TerminalRegistry
 from terminal_sdk.crypto import CertificateAuthority
 
 PARTITION_MONTHS = 2
+_FOLDER_PREFIX = "settlement-simulation-"
+_LOCK = "run.lock"
 _TEMPLATE = "simulation_template"
 _CARELESS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
 _KEPT = frozenset(
@@ -66,20 +70,30 @@ class Cluster:
 @contextlib.contextmanager
 def throw_away_cluster() -> Iterator[Cluster]:
     """Start a server in a temporary folder; stopped and removed at the end. Blocks: not inside an event loop."""
-    folder = Path(tempfile.mkdtemp(prefix="settlement-simulation-"))
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     folder.chmod(0o755)  # as root, the server runs as another user, who has to enter
     server = EmbeddedPostgres(folder)
-    try:
+    with (folder / _LOCK).open("w") as lock, contextlib.ExitStack() as ending:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        ending.callback(server.remove)
+        ending.callback(server.stop)
         owner = server.start()
         password = secret(find_placement(folder), "superuser.password")
         parts = urlsplit(owner)
         host = parts.netloc.rpartition("@")[2]
         superuser = urlunsplit(parts._replace(netloc=f"{SUPERUSER}:{quote(password, safe='')}@{host}"))
         yield Cluster(owner, _with_database(superuser, "postgres"))
-    finally:
-        server.stop()
-        server.remove()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers() -> None:
+    """Stop and remove the servers of runs that were killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError, EmbeddedError), (folder / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            EmbeddedPostgres(folder).remove()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def make_template(cluster: Cluster) -> None:

@@ -115,7 +115,7 @@ def _show(result: SeedResult, replay: str) -> None:
     shown = list(zip(result.violations, result.told, strict=True))
     for violation, events in shown[:_FAILURES_SHOWN]:
         click.echo(f"  VIOLATION {violation.invariant}: {violation.finding}")
-        for line in events[-_TRACE_SHOWN:]:
+        for line in events[:_TRACE_SHOWN]:
             click.echo(f"    {line}")
     if len(shown) > _FAILURES_SHOWN:
         click.echo(f"  and {len(shown) - _FAILURES_SHOWN} more violations")

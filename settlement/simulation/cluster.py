@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import fcntl
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -20,6 +21,7 @@ from settlement.clock import Clock
 from settlement.config import Settings
 from settlement.db.cluster import SUPERUSER, secret
 from settlement.db.embedded import ROLE, EmbeddedPostgres
+from settlement.db.errors import EmbeddedError
 from settlement.db.migrate import migrate
 from settlement.db.placement import find_placement
 from settlement.db.pool import create_pool
@@ -31,6 +33,8 @@ from settlement.terminals import TerminalRegistry
 from terminal_sdk.crypto import CertificateAuthority
 
 PARTITION_MONTHS = 2
+_FOLDER_PREFIX = "settlement-simulation-"
+_LOCK = "run.lock"
 _TEMPLATE = "simulation_template"
 _CARELESS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
 _KEPT = frozenset(
@@ -66,36 +70,36 @@ class Cluster:
 @contextlib.contextmanager
 def throw_away_cluster() -> Iterator[Cluster]:
     """Start a server in a temporary folder; stopped and removed at the end. Blocks: not inside an event loop."""
-    folder = Path(tempfile.mkdtemp(prefix="settlement-simulation-"))
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
     folder.chmod(0o755)  # as root, the server runs as another user, who has to enter
     server = EmbeddedPostgres(folder)
-    try:
+    with (folder / _LOCK).open("w") as lock, contextlib.ExitStack() as ending:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        ending.callback(server.remove)
+        ending.callback(server.stop)
         owner = server.start()
         password = secret(find_placement(folder), "superuser.password")
         parts = urlsplit(owner)
         host = parts.netloc.rpartition("@")[2]
         superuser = urlunsplit(parts._replace(netloc=f"{SUPERUSER}:{quote(password, safe='')}@{host}"))
         yield Cluster(owner, _with_database(superuser, "postgres"))
-    finally:
-        server.stop()
-        server.remove()
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers() -> None:
+    """Stop and remove the servers of runs that were killed: nobody holds their lock any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
+        with contextlib.suppress(OSError, EmbeddedError), (folder / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            EmbeddedPostgres(folder).remove()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def make_template(cluster: Cluster) -> None:
     """Migrate and fill the database from which those of the jobs are copied."""
-    superuser = await asyncpg.connect(cluster.superuser_url)
-    try:
-        for setting in _CARELESS:
-            await superuser.execute(f"alter system set {setting}")
-        await superuser.execute("select pg_reload_conf()")
-    finally:
-        await superuser.close()
-    owner = await asyncpg.connect(cluster.owner_url)
-    try:
-        await owner.execute(f"create database {_TEMPLATE}")
-    finally:
-        await owner.close()
+    careless = (f"alter system set {setting}" for setting in _CARELESS)
+    await _as_superuser(cluster, *careless, "select pg_reload_conf()", f"create database {_TEMPLATE} owner {ROLE}")
     template = cluster.database(_TEMPLATE)
     connection = await asyncpg.connect(template.owner_url)
     try:
@@ -112,18 +116,24 @@ async def make_template(cluster: Cluster) -> None:
         await pool.close()
 
 
-@contextlib.asynccontextmanager
-async def job_database(cluster: Cluster, name: str) -> AsyncIterator[Cluster]:
-    """A copy of the template under this name, dropped at the end."""
-    superuser = await asyncpg.connect(cluster.superuser_url)
+async def make_job_database(cluster: Cluster, name: str) -> Cluster:
+    """A copy of the template under this name."""
+    await _as_superuser(cluster, f"create database {name} template {_TEMPLATE} owner {ROLE}")
+    return cluster.database(name)
+
+
+async def drop_job_database(cluster: Cluster, name: str) -> None:
+    """Remove it, whoever is still connected."""
+    await _as_superuser(cluster, f"drop database {name} with (force)")
+
+
+async def _as_superuser(cluster: Cluster, *statements: str) -> None:
+    connection = await asyncpg.connect(cluster.superuser_url)
     try:
-        await superuser.execute(f"create database {name} template {_TEMPLATE} owner {ROLE}")
-        try:
-            yield cluster.database(name)
-        finally:
-            await superuser.execute(f"drop database {name} with (force)")
+        for statement in statements:
+            await connection.execute(statement)
     finally:
-        await superuser.close()
+        await connection.close()
 
 
 async def reset_statements(connection: asyncpg.Connection[asyncpg.Record]) -> str:

@@ -43,6 +43,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9][\w.-]{2,39}")
 _FACTS = re.compile(r'"(?:outcome|cause|verb|kind|idempotency_key)":"([^"]*)"')
 
 
+def in_real_time(work: Coroutine[Any, Any, T]) -> T:
+    """Do real work on an event loop of its own, outside any other."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
 class RealDatabase:
     """One connection to a real server, spoken to from within virtual time: a call blocks until the server has answered.
 

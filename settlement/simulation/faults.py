@@ -35,7 +35,7 @@ _MESSAGES: dict[str, tuple[int, Match]] = {
 """What a bank gets wrong, by weight."""
 
 _ACTIONS: dict[str, tuple[int, Action]] = {
-    "overtaken": (4, "delay_ms"),
+    "overtaken": (6, "delay_ms"),
     "answered late": (3, "delay_ms"),
     "request lost": (3, "drop_before_commit"),
     "answer lost": (4, "drop_after_commit"),
@@ -98,12 +98,13 @@ def misbehave(world: World, random: Random) -> str | None:
     what = _drawn(random, _MESSAGES)
     how = _drawn(random, _ACTIONS)
     action = _ACTIONS[how][1]
+    delay_ms = random.choice((random.randrange(100, 5_000), random.randrange(8_500, 60_000)))
     bank.faults.add(
         FaultSpec(
             action=action,
             match=_MESSAGES[what][1],
             count=random.choice((1, 1, 2, 3)),
-            delay_ms=random.choice((random.randrange(100, 5_000), random.randrange(8_500, 60_000))),
+            delay_ms=delay_ms if action == "delay_ms" else 0,
             when="before_commit" if how == "overtaken" else "after_commit" if how == "answered late" else None,
             code=random.choice(_ODD_CODES) if action == "answer_code" else None,
         )
@@ -177,7 +178,7 @@ MENU: dict[Fault, int] = {
     pause_worker: 3,
     clock_jump: 2,
     crash_bank: 3,
-    misbehave: 16,
+    misbehave: 22,
     cut: 4,
     stall: 2,
     unreachable: 2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextlib
 import multiprocessing
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 
 from settlement.simulation.cluster import Cluster, make_template, throw_away_cluster
 from settlement.simulation.crashes import count_points, crash_at
+from settlement.simulation.database import in_real_time
 from settlement.simulation.run import FAULTS, SETTLEMENTS, SeedResult, Simulator, simulator_on
 from settlement.simulation.stories import STORIES, Story
 
@@ -77,7 +77,7 @@ class Jobs:
 def open_jobs(number: int) -> Iterator[Jobs]:
     """So many processes on a server of their own, which is thrown away at the end. Blocks: not inside an event loop."""
     with throw_away_cluster() as cluster:
-        asyncio.run(make_template(cluster))
+        in_real_time(make_template(cluster))
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(number, mp_context=context, initializer=_begin, initargs=(cluster,)) as pool:
             try:

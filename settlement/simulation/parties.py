@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -21,12 +21,13 @@ from settlement.simulation.cluster import make_base, simulation_settings
 from settlement.simulation.database import SimulatedPool
 from settlement.simulation.loop import Process
 from settlement.simulation.sources import SeededIds, SimulatedClock, seeded
+from settlement.simulation.trace import FAULT, Trace
 from settlement.stubs.bankhost.bank import StubBank
 from settlement.stubs.bankhost.books import Books
 from settlement.stubs.bankhost.faults import FaultPanel
 from settlement.stubs.bankhost.profile import profile_of
 from settlement.stubs.bankhost.store import Store
-from settlement.stubs.bankhost.wire import AccountSpec
+from settlement.stubs.bankhost.wire import AccountSpec, FaultSpec
 
 if TYPE_CHECKING:
     from settlement.simulation.world import World
@@ -107,7 +108,7 @@ class BankHost:
         self._ids = SeededIds(clock, self._random)
         self.store = Store(Path(":memory:"))
         self.books = Books(self.store, self.profile, self._zone_key, clock, self._ids)
-        self.faults = FaultPanel(self._random.randrange(1 << 30))
+        self.faults = _ToldPanel(self._random.randrange(1 << 30), world.trace)
         self.process: Process
 
     @property
@@ -145,6 +146,22 @@ class BankHost:
 
     def _in_transaction(self, work: Callable[[Books], R]) -> R:
         return _in_transaction(self.books, work)
+
+
+class _ToldPanel(FaultPanel):
+    """The stub's own fault panel; what it plays stands in the trace."""
+
+    def __init__(self, seed: int, trace: Trace) -> None:
+        super().__init__(seed)
+        self._trace = trace
+
+    def take(self, bank: str, fields: Mapping[str, str]) -> FaultSpec | None:
+        """The fault to play on this message."""
+        spec = super().take(bank, fields)
+        if spec is not None:
+            told = " ".join(str(part) for part in (spec.action, spec.when, spec.code, spec.delay_ms) if part)
+            self._trace.note(bank, FAULT, f"{told} on {fields['t']} {fields.get('37', '')}")
+        return spec
 
 
 class _Clerk:

@@ -24,7 +24,7 @@ KEYS = KeyRing(MASTER_KEY)
 
 BANKS = ("BOSC", "SRCB", "ABC")
 """One that can do everything, one without inquiry, and one that forgets refusals and answers a repeat with 94."""
-CARD_HOLDERS = ("BOSC", "SRCB", "ABC", "BOSC", "SRCB", "ABC", "CQRC", None)
+CARD_HOLDERS = ("BOSC", "SRCB", "ABC", "BOSC", "ABC", "SRCB", "ABC", "CQRC", None)
 """The bank of each person's card: CQRC is a guest's, over the switch; None: a card whose bank part is not active."""
 
 INSTITUTIONS = (("H31010100001", "Hospital One", "hospital", 3), ("P31010100002", "Pharmacy Two", "pharmacy", 1))

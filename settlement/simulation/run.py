@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import resource
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +16,15 @@ from settlement.ledger.verify import Violation
 from settlement.simulation import evidence, population
 from settlement.simulation.cluster import (
     Cluster,
-    job_database,
+    drop_job_database,
+    make_job_database,
     make_template,
     reset_statements,
     simulation_settings,
     throw_away_cluster,
 )
-from settlement.simulation.database import RealDatabase
-from settlement.simulation.loop import Stalled
+from settlement.simulation.database import RealDatabase, in_real_time, is_injected
+from settlement.simulation.loop import Stalled, current_process
 from settlement.simulation.model import Finding, judge
 from settlement.simulation.plants import Plant, planted
 from settlement.simulation.population import Card
@@ -162,7 +163,7 @@ class Simulator:
 def open_simulator() -> Iterator[Simulator]:
     """A simulator with a server of its own, for tests and single runs. Blocks: not inside an event loop."""
     with throw_away_cluster() as cluster:
-        asyncio.run(make_template(cluster))
+        in_real_time(make_template(cluster))
         with simulator_on(cluster, "simulation_0") as simulator:
             yield simulator
 
@@ -170,24 +171,18 @@ def open_simulator() -> Iterator[Simulator]:
 @contextlib.contextmanager
 def simulator_on(cluster: Cluster, name: str) -> Iterator[Simulator]:
     """A simulator on a database of its own in a prepared cluster."""
-    with asyncio.Runner() as runner:
-        copied = job_database(cluster, name)
-        simulator = Simulator(runner.run(copied.__aenter__()))
-        try:
-            simulator.open()
-            yield simulator
-            simulator.close()
-        finally:
-            runner.run(copied.__aexit__(None, None, None))
+    simulator = Simulator(in_real_time(make_job_database(cluster, name)))
+    simulator.open()
+    try:
+        yield simulator
+    finally:
+        simulator.close()
+        in_real_time(drop_job_database(cluster, name))
 
 
 @contextlib.contextmanager
 def _logs_heard(world: World) -> Iterator[None]:
     """Log lines go into the trace; one that tells of an exception nobody injected is a finding."""
-    import sys
-
-    from settlement.simulation.database import is_injected
-    from settlement.simulation.loop import current_process
 
     def hear(_: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         process = current_process()

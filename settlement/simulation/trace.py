@@ -10,6 +10,7 @@ from settlement.banks.iso.codec import MessageError, unpack
 from settlement.banks.iso.framing import LENGTH_BYTES
 
 FAULT = "fault"
+_FAULT_MATTERS_S = 20.0
 
 
 class Event(NamedTuple):
@@ -53,14 +54,24 @@ class Trace:
         return self._digest.hexdigest()
 
     def about(self, names: Iterable[str], most: int) -> Sequence[Event]:
-        """The events that speak of one of these names, and the faults; the last ``most``."""
+        """The first ``most`` events that speak of one of these names, and the faults of the time before each of them.
+
+        Without a name: the last ``most`` events.
+        """
         wanted = [name for name in names if name]
-        found = []
+        if not wanted:
+            return self.events[-most:]
+        found: list[Event] = []
+        faults: list[Event] = []
         for event in self.events:
             text = event.shown()
-            if event.kind == FAULT or any(name in text for name in wanted):
+            if any(name in text for name in wanted):
+                found += [fault for fault in faults if event.at - fault.at < _FAULT_MATTERS_S]
+                faults.clear()
                 found.append(event)
-        return found[-most:]
+            elif event.kind == FAULT:
+                faults.append(event)
+        return found[:most]
 
 
 def _message(data: bytes) -> str:

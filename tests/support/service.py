@@ -180,6 +180,7 @@ async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningServic
             "SETTLEMENT_BANK_DIRECTORY": str(folder / "banks.toml"),
             "SETTLEMENT_CLAIM_LEASE_MS": str(LEASE_MS),
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
+            "SETTLEMENT_SEAL_INTERVAL_S": "2",
         }
         process = ServiceProcess(environment, folder / "service.log")
         await process.start()

@@ -189,6 +189,7 @@ async def running_service(
             "SETTLEMENT_BANK_DIRECTORY": str(folder / "banks.toml"),
             "SETTLEMENT_CLAIM_LEASE_MS": str(LEASE_MS),
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
+            "SETTLEMENT_SEAL_INTERVAL_S": "2",
             **more,
         }
         process = ServiceProcess(

@@ -374,6 +374,23 @@ async def test_the_first_seal_removed_is_missed(seals: SealWorld) -> None:
     assert (await seals.findings())[0] == "seal 1 is missing"
 
 
+async def test_another_seal_of_the_own_key_does_not_fit(seals: SealWorld) -> None:
+    """Signed in a copy of these books, say, and put in the place of the one that was made here."""
+    for _ in range(2):
+        await seals.settled()
+        made = await seals.seal()
+    other = dataclasses.replace(made.statement, previous_digest=b"x" * 32)
+    signature = seals.key.private.sign(other.to_be_signed(), sealing.SIGNER_ID)
+    await tamper(
+        seals.pool,
+        "seal",
+        "update seal set previous_digest = $1, signature = $2 where seal_no = 2",
+        other.previous_digest,
+        signature,
+    )
+    assert await seals.findings() == ["seal 2 does not follow the seal 1 that stands: it names another"]
+
+
 async def test_a_removed_last_seal_is_missed_by_who_kept_its_digest(seals: SealWorld) -> None:
     await seals.settled()
     await seals.seal()
@@ -447,6 +464,27 @@ async def test_while_another_seals_it_is_left_to_the_other(seals: SealWorld) -> 
         await other.execute("select pg_advisory_xact_lock($1)", sealing.LOCK_KEY)
         assert await seals.sealer().seal() is None
     assert await seals.sealer().seal() is not None
+
+
+async def test_a_number_taken_since_the_snapshot_is_left_to_who_took_it(seals: SealWorld) -> None:
+    """The other ends between this one's snapshot and its lock: this one sees neither lock nor seal, only the key."""
+    await seals.settled()
+    async with seals.pool.acquire() as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("set constraints all deferred")
+        await other.execute("insert into seal_leaf values (1, 'account_credit', 0, array['x'], sha256('x'))")
+        await other.execute(
+            """insert into seal values (1, sha256('x'), '3:3:', '{}', sha256('x'), $1, repeat('0', 64),
+                                        sha512('x'))""",
+            NOW,
+        )
+        task = asyncio.create_task(seals.sealer().seal())
+        while not await seals.pool.fetchval("select exists (select from pg_locks where not granted)"):
+            await asyncio.sleep(0.01)
+        await transaction.commit()
+    assert await task is None
+    assert await seals.pool.fetchval("select count(*) from seal") == 1
 
 
 async def test_a_sealer_that_dies_leaves_nothing(seals: SealWorld) -> None:

@@ -62,7 +62,7 @@ select u.person_id, u.acceptance_date, u.undo_id, l.line_no, l.payer, u.settleme
 from undo u cross join lateral line_shares(u.person_id, u.acceptance_date, u.settlement_id) l;
 
 create function undo_line_guard() returns trigger language plpgsql as $$
--- No line gives back more than each of its payers paid, and an undo gives back exactly what it says.
+-- No line gives back more than each of its payers paid.
 declare
     wrong text;
 begin

@@ -59,7 +59,7 @@ async def test_a_reversal_is_opened_once(proxied: Proxied, when: When) -> None:
     image = await service.issue_card(current_year_fen=300, bank_fen=9_000)
     async with raw_terminal(service.base_url, await service.enrolled()) as till:
         paid = await insist(till, till.settlement(image, VirtualCard(image), [line(1_000)]))
-        cut = proxied.proxy.cut("request_reversals", when)
+        cut = proxied.proxy.cut("request_undos", when)
         path = f"/v1/settlements/{paid.body['settlement_id']}/reversal"
         taken = await till.call("POST", path, {"idempotency_key": f"undo-{till.terminal_id}"})
         assert cut.reached.is_set()

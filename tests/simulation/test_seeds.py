@@ -43,7 +43,7 @@ def test_a_flaw_is_found_and_gone_afterwards_and_a_seed_repeats_exactly(simulato
     again = simulator.run_seed(3, **SMALL, keep_events=True)
     assert first.ok
     assert {each.invariant for each in flawed.violations} >= {"holds_follow_decision", "balances"}
-    assert any("dies at step" in line or "sql" in line for line in flawed.told[0])
+    assert any("dies at step" in line or "sql" in line for told in flawed.told for line in told)
     assert [event.line() for event in first.events] == [event.line() for event in again.events]
     assert first.digest == again.digest != simulator.run_seed(4, settlements=3, fault_count=0).digest
 

@@ -501,12 +501,12 @@ async def test_a_sealer_that_dies_leaves_nothing(seals: SealWorld) -> None:
     with pytest.raises(asyncio.CancelledError):
         await Sealer(seals.pool, seals.key, Dying()).seal()
     async with seals.pool.acquire() as reader, reader.transaction():
-        # Sealing reads undo last of all: held up there, everything else is written already.
-        await reader.execute("lock table undo in access exclusive mode")
+        # Sealing reads undo_line last of all: held up there, everything else is written already.
+        await reader.execute("lock table undo_line in access exclusive mode")
         task = asyncio.create_task(seals.sealer().seal())
         while not (
             victim := await reader.fetchval(
-                "select pid from pg_locks where not granted and relation = 'undo'::regclass"
+                "select pid from pg_locks where not granted and relation = 'undo_line'::regclass"
             )
         ):
             await asyncio.sleep(0.01)

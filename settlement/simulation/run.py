@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
@@ -34,6 +35,7 @@ from settlement.simulation.world import World
 SETTLEMENTS = 50
 FAULTS = 20
 _EVENTS_SHOWN = 80
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _VACUUM_EVERY = 8
 
 
@@ -142,10 +144,7 @@ class Simulator:
         counts["faults"] = world.faults_played + world.counts["faults of banks"]
         counts["orders"] = len(world.orders)
         counts["events"] = len(world.trace.events)
-        told = [
-            [event.line() for event in world.trace.about(each.order.names() if each.order else [], _EVENTS_SHOWN)]
-            for each in findings
-        ]
+        told = [[event.line() for event in world.trace.about(_names(each, world), _EVENTS_SHOWN)] for each in findings]
         return SeedResult(
             seed=world.seed,
             ok=not findings,
@@ -157,6 +156,15 @@ class Simulator:
             told=told,
             events=world.trace.events if keep_events else [],
         )
+
+
+def _names(finding: Finding, world: World) -> list[str]:
+    """By what the trace knows the bill of a finding: that of its order, or of the settlement that its text names."""
+    if finding.order is not None:
+        return finding.order.names()
+    ids = _ID.findall(finding.violation.finding)
+    known = [name for order in world.orders if set(ids) & set(order.names()) for name in order.names()]
+    return known or ids
 
 
 @contextlib.contextmanager

@@ -60,7 +60,7 @@ class Trace:
         """
         wanted = [name for name in names if name]
         if not wanted:
-            return self.events[-most:]
+            return [event for event in self.events if event.kind != "bytes"][-most:]
         found: list[Event] = []
         faults: list[Event] = []
         for event in self.events:

@@ -54,6 +54,10 @@ _ACTIONS: dict[str, tuple[int, Action]] = {
 _ODD_CODES = ("05", "12", "13", "25", "51", "68", "91", "94", "96", "98", "A0")
 """Codes that a bank may answer with for reasons of its own, without having booked anything."""
 
+_BINDING_CODE, _BINDING_FOR = "25", frozenset({"reversal", "any"})
+"""*I never had it, and will refuse it if it comes*: on a reversal that is the bank's final word. A bank whose final word
+is false is not a fault to recover from but a break, which the comparison of the books names."""
+
 
 def crash_worker(world: World, random: Random) -> str | None:
     """A service process dies at one of its next awaits, wherever that is."""
@@ -99,6 +103,9 @@ def misbehave(world: World, random: Random) -> str | None:
     how = _drawn(random, _ACTIONS)
     action = _ACTIONS[how][1]
     delay_ms = random.choice((random.randrange(100, 5_000), random.randrange(8_500, 60_000)))
+    code = random.choice(_ODD_CODES) if action == "answer_code" else None
+    if code == _BINDING_CODE and what in _BINDING_FOR:
+        code = "96"
     bank.faults.add(
         FaultSpec(
             action=action,
@@ -106,7 +113,7 @@ def misbehave(world: World, random: Random) -> str | None:
             count=random.choice((1, 1, 2, 3)),
             delay_ms=delay_ms if action == "delay_ms" else 0,
             when="before_commit" if how == "overtaken" else "after_commit" if how == "answered late" else None,
-            code=random.choice(_ODD_CODES) if action == "answer_code" else None,
+            code=code,
         )
     )
     world.trace.note(bank.code, "plan", f"{what}: {how}")

@@ -7,6 +7,10 @@ BIN := .venv/bin
 COMPILE = .uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE)
 PROJECT = --no-emit-package settlement-terminal-sdk pyproject.toml requirements/build.in
+# Worker processes that take the tests a file at a time (tests/support/spreading.py). Half of a run is waiting for other
+# processes, so three keep two cores busy; each has a database server of its own.
+WORKERS := 3
+SPREAD = -n $(WORKERS) --no-loadscope-reorder
 export PYTHON
 
 .PHONY: help
@@ -19,8 +23,8 @@ demo: runtime ## settle real bills from virtual cards at virtual terminals, and 
 	@$(BIN)/settlement demo $(ARGS)
 
 .PHONY: test
-test: dev ## run the tests
-	@$(BIN)/python -m pytest -q --durations=10 -m "not deep" $(ARGS)
+test: dev ## run the tests, side by side; ARGS="tests/e2e -x"; in one process: ARGS="-n0 --pdb"
+	@$(BIN)/python -m pytest -q --durations=10 -m "not deep" $(SPREAD) $(ARGS)
 
 .PHONY: test-deep
 test-deep: dev ## run the long sweeps
@@ -33,6 +37,10 @@ bench: dev ## measure settlements and what limits them, side by side; ARGS=--qui
 .PHONY: loadtest
 loadtest: dev ## let patients come to many tills at once for two minutes, and prove the books; ARGS="--shape ramp --rate 30"
 	@$(BIN)/python -m loadtest $(ARGS)
+
+.PHONY: chaos
+chaos: dev ## kill and cut for five minutes while patients pay, and prove the books; ARGS="--seconds 300 --seed 7 --rate 6"
+	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: check
 check: lint types imports ## lint, format, types and import contract

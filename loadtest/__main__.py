@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from loadtest.run import Bars, Findings, Options
+    from loadtest.run import Findings, Options
     from loadtest.till_user import TillUser
 
 NOT_PASSED_EXIT = 2
@@ -173,9 +171,10 @@ def main(users_file: Path | None, report: Path, error_share_max: float, **chosen
 
 
 async def _run(options: Options, folder: Path, console: Console) -> Findings:
+    from loadtest.progress import progress
     from loadtest.run import run
 
-    with _progress(console) as bars:
+    with progress(console) as bars:
         return await run(options, folder, bars)
 
 
@@ -203,20 +202,6 @@ def _own_users(path: Path) -> Sequence[type[TillUser]]:
     if not users:
         raise click.UsageError(f"{path} defines no class over loadtest.till_user.TillUser")
     return users
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[Bars]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-
-        def open_bar(text: str, total: int) -> Callable[[int], object]:
-            task = progress.add_task(text, total=total)
-            return lambda more: progress.advance(task, more)
-
-        yield open_bar
 
 
 if __name__ == "__main__":

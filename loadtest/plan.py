@@ -28,6 +28,7 @@ class Wish:
     ``quoted``: a quote first, which the card signs live; otherwise the patient agrees to at most the bill's total.
     ``pin``: the patient types the bank PIN. Then, where the bill was settled: ``receipt`` and ``status`` are asked for,
     the same key is sent once more from the till's second journal (``repeat``), the bill is taken back (``reverse``).
+    ``deadline_ms``: after it the service turns back a bill whose bank has not answered.
     """
 
     lines: tuple[FeeLine, ...]
@@ -39,6 +40,7 @@ class Wish:
     status: bool = False
     repeat: bool = False
     reverse: bool = False
+    deadline_ms: int = 150_000
 
     @property
     def total_fen(self) -> int:

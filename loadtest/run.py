@@ -98,7 +98,7 @@ async def run(options: Options, folder: Path, bars: Bars) -> Findings:
             hot_share=options.hot_share,
         )
         with journal_folder(options.journals) as journals:
-            async with _equipped(stand, plan, journals, bars) as (tills, patients):
+            async with equipped(stand, plan, journals, bars) as (tills, patients):
                 return await _load(options, stand, plan, tills, patients, in_memory(journals), bars)
 
 
@@ -114,9 +114,10 @@ async def _stand(options: Options, folder: Path) -> AsyncIterator[Stand]:
 
 
 @contextlib.asynccontextmanager
-async def _equipped(
+async def equipped(
     stand: Stand, plan: Plan, journals: Path, bars: Bars
 ) -> AsyncIterator[tuple[dict[str, Till], list[Patient]]]:
+    """Terminals enrolled, patients admitted, and the tills open: by terminal id, and as planned."""
     terminals = sum(map(len, plan.terminals.values()))
     enrolled = bars("terminals enrolled", terminals)
     credentials = [
@@ -138,7 +139,7 @@ async def _load(
     journals_in_memory: bool,
     bars: Bars,
 ) -> Findings:
-    proofs, start_ms = await _signed(plan, patients, bars)
+    proofs, start_ms = await signed_ahead(plan, patients, bars)
     equipment = Equipment(tills=tills, patients=patients, proofs=proofs)
     service_date = stand.base.clock.now().astimezone(SHANGHAI).date()
     floor = Floor(plan, equipment, asyncio.get_running_loop(), start_ms, service_date)
@@ -172,7 +173,7 @@ async def _load(
     )
 
 
-async def _signed(plan: Plan, patients: Sequence[Patient], bars: Bars) -> tuple[dict[int, CardProof], int]:
+async def signed_ahead(plan: Plan, patients: Sequence[Patient], bars: Bars) -> tuple[dict[int, CardProof], int]:
     """All proofs that can be made before the run, each for its moment; and when the run begins (epoch ms)."""
     known = [arrival for arrival in plan.arrivals if not arrival.wish.quoted]
     signing_s = len(known) / _SIGNED_A_SECOND / (os.cpu_count() or 1)

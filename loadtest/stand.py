@@ -20,6 +20,7 @@ from settlement.cli.verify import Proof, prove
 from settlement.clock import SystemClock
 from settlement.config import Settings, load_settings
 from settlement.db.embedded import EmbeddedPostgres
+from settlement.security.seal_key import own_seal_certificates
 from settlement.stubs.bankhost.client import BankHostAdmin
 
 _POLL_S = 0.05
@@ -62,7 +63,7 @@ class Stand:
 
     async def verify(self) -> Proof:
         """The proof of `settlement verify`: every invariant of the ledger, and our books against those of the banks."""
-        return await prove(self.base.pool, self.bank_hosts)
+        return await prove(self.base.pool, self.bank_hosts, own_seal_certificates(self.base.settings.pki_dir))
 
 
 @contextlib.asynccontextmanager

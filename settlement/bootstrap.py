@@ -23,15 +23,19 @@ from settlement.cards.registry import CardRegistry
 from settlement.cards.vault import Vault
 from settlement.clock import Clock, SystemClock
 from settlement.config import Settings
-from settlement.db.migrate import migrate
+from settlement.db.migrate import check_migrated, migrate
 from settlement.db.pool import create_pool, durability_report
+from settlement.drain import CONNECTIONS_S, LINKS_S, Drain
 from settlement.engine.bank_legs import BankLegs
 from settlement.engine.context import EngineContext, EngineLimits
 from settlement.engine.service import SettlementEngine
 from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
+from settlement.ledger.seals.keeper import keep_sealing
+from settlement.ledger.seals.sealing import Sealer
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
+from settlement.security.seal_key import create_seal_key, load_seal_key
 from settlement.terminals import TerminalRegistry
 
 ZONE_KEY_NAME = "bank-zone"
@@ -66,15 +70,17 @@ class Service:
     ledger: Ledger
     directory: Directory
     links: BankLinks
+    drain: Drain
 
 
 def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
-    """Make what a new installation needs and does not have: master key and authorities. Returns the files made."""
+    """Make what a new installation lacks: master key, authorities, seal key. Returns the files made."""
     made = []
     if settings.master_key is None and not settings.master_key_path.exists():
         KeyRing.create_file(settings.master_key_path)
         made.append(settings.master_key_path)
     made += create_authorities(settings.pki_dir, clock)
+    made += create_seal_key(settings.pki_dir, clock)
     return made
 
 
@@ -89,17 +95,19 @@ def zone_master_key(keys: KeyRing) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def open_base(settings: Settings) -> AsyncIterator[Base]:
-    """Connect, migrate and wire the registries; ``settings.database_url`` is filled in (see ``database_server``)."""
+async def open_base(settings: Settings, *, prepared: bool = False) -> AsyncIterator[Base]:
+    """Connect, migrate and wire the registries; ``settings.database_url`` is filled in (see ``database_server``).
+
+    ``prepared``: another process has migrated; a database that is not as this release needs it is refused
+    (``MigrationError``) instead of changed.
+    """
     clock = SystemClock()
     ids = SystemIds(clock)
     keys = KeyRing.load(settings.master_key_path, settings.master_key)
     authorities = load_authorities(settings.pki_dir)
     pool = await create_pool(settings)
     try:
-        async with pool.acquire() as connection:
-            await migrate(connection)
-        await ensure_partitions(pool, clock, settings)
+        await _prepare(pool, clock, settings, prepared=prepared)
         personal = Personal(keys)
         yield Base(
             settings=settings,
@@ -113,7 +121,26 @@ async def open_base(settings: Settings) -> AsyncIterator[Base]:
             terminals=TerminalRegistry(pool, keys, clock, ids, authorities.terminal, settings),
         )
     finally:
-        await pool.close()
+        await _close(pool)
+
+
+async def _prepare(pool: asyncpg.Pool, clock: Clock, settings: Settings, *, prepared: bool) -> None:
+    async with pool.acquire() as connection:
+        if prepared:
+            await check_migrated(connection)
+        else:
+            await migrate(connection)
+    if not prepared:
+        await ensure_partitions(pool, clock, settings)
+
+
+async def _close(pool: asyncpg.Pool) -> None:
+    """Close in good order; connections that are still at work after that are cut, and recovery's business."""
+    try:
+        async with asyncio.timeout(CONNECTIONS_S):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings) -> int:
@@ -124,13 +151,15 @@ async def ensure_partitions(pool: asyncpg.Pool, clock: Clock, settings: Settings
         first.replace(year=first.year - 1, month=12) if first.month == 1 else first.replace(month=first.month - 1)
     )
     made: int = await pool.fetchval("select ensure_partitions($1, $2)", previous, PARTITION_MONTHS_AHEAD + 1)
+    await pool.execute("select ensure_seal_indexes($1)", today)
     return made
 
 
 @contextlib.asynccontextmanager
 async def open_service(base: Base, directory: Directory | None = None) -> AsyncIterator[Service]:
     """Bring up bank links, engine and recovery; drain them at the end."""
-    directory = directory or bank_directory(base.settings)
+    directory = (directory or bank_directory(base.settings)).shared_by(base.settings.workers)
+    drain = Drain(base.clock, base.settings.drain_s)
 
     def heard(late: LateAnswer) -> None:
         if late.verb is Verb.DEBIT:
@@ -142,15 +171,23 @@ async def open_service(base: Base, directory: Directory | None = None) -> AsyncI
     async with base.pool.acquire() as connection:
         weak = await durability_report(connection)
     engine = build_engine(base, ledger, directory, links, weak)
+    interval_s = base.settings.seal_interval_s
+    sealer = open_sealer(base) if interval_s else None
     await links.start()
-    keeper = asyncio.create_task(_keep_tidy(base), name="upkeep")
+    keepers = [asyncio.create_task(_keep_tidy(base), name="upkeep")]
+    if sealer is not None:
+        keepers.append(asyncio.create_task(keep_sealing(sealer, base.clock, interval_s), name="seals"))
     try:
         await engine.start()
-        yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links)
+        yield Service(base=base, engine=engine, ledger=ledger, directory=directory, links=links, drain=drain)
     finally:
-        keeper.cancel()
-        await engine.drain(base.settings.drain_s)
-        await links.stop()
+        drain.begin()
+        for keeper in keepers:
+            keeper.cancel()
+        left = await engine.drain(drain.left_s())
+        if left:
+            log.warning("left_to_recovery", sagas=left)
+        await links.stop(LINKS_S)
 
 
 def build_engine(
@@ -181,6 +218,7 @@ def build_engine(
                 proof_max_age_s=settings.proof_max_age_s,
                 claim_lease_ms=settings.claim_lease_ms,
                 recovery_interval_ms=settings.recovery_interval_ms,
+                in_doubt_alarm_s=settings.in_doubt_alarm_s,
                 idempotency_retention_days=settings.idempotency_retention_days,
             ),
             worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -189,6 +227,11 @@ def build_engine(
         ),
         standing_troubles,
     )
+
+
+def open_sealer(base: Base) -> Sealer:
+    """Who seals in this installation. Raises ``AuthorityError`` where the seal key is missing or open to others."""
+    return Sealer(base.pool, load_seal_key(base.settings.pki_dir), base.clock)
 
 
 async def _keep_tidy(base: Base) -> None:

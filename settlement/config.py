@@ -60,11 +60,12 @@ class Settings:
     )
     http_host: str = _setting("127.0.0.1", TEXT, "Address that the service listens on.")
     http_port: int = _setting(8080, integer(0, 65_535), "Port that the service listens on; 0 takes a free one.")
+    workers: int = _setting(1, integer(1, 64), "Processes that serve the one port.")
     max_body_bytes: int = _setting(1_048_576, integer(1_024, 64 * 1_048_576), "A larger request body is refused (413).")
     max_in_flight: int = _setting(
         512,
         integer(1, 100_000),
-        "Requests under way at once, also in line or waiting for a bank; more are refused (503).",
+        "Requests under way at once in each process, also in line or waiting for a bank; more are refused (503).",
     )
     max_working: int = _setting(
         64, integer(1, 10_000), "Of those, requests worked on at once; the others wait for a moment, or are refused."
@@ -84,6 +85,14 @@ class Settings:
     )
     recovery_interval_ms: int = _setting(
         500, integer(10, 3_600_000), "How often the recovery worker looks for legs that are due."
+    )
+    in_doubt_alarm_s: int = _setting(
+        300, integer(1, 31_536_000), "Age at which a case in doubt is told as old: once in the log, and in the metrics."
+    )
+    seal_interval_s: int = _setting(
+        60,
+        integer(0, 86_400),
+        "How often the ledger's new rows are sealed; 0: never (`settlement seal` does it by hand).",
     )
     bank_directory: Path | None = _setting(
         None, optional(PATH), "TOML file with the banks' addresses; without it the built-in directory is used."
@@ -160,6 +169,12 @@ def load_settings(environ: Mapping[str, str], toml_path: Path | None = None) -> 
     return Settings(**values)  # type: ignore[arg-type]  # __post_init__ checks each value by its kind
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The environment from which ``load_settings`` makes these very settings, whatever a file says meanwhile."""
+    values = {_variable(name): getattr(settings, name) for name in _fields()}
+    return {FILE_VARIABLE: "", **{name: "" if value is None else _plain(value) for name, value in values.items()}}
+
+
 def _from_toml(path: Path) -> dict[str, object]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -218,5 +233,5 @@ def _plain(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dt.time):
-        return value.isoformat(timespec="minutes")
+        return value.isoformat(timespec="minutes" if value.second == 0 else "seconds")
     return str(value)

@@ -40,7 +40,10 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     # cards
     "CARD_UNKNOWN": (404, "This card is not in the registry."),
     "CARD_NOT_ACTIVATED": (403, "The card's social security function is not activated yet."),
-    "CARD_FROZEN": (403, "The card's social security function is frozen."),
+    "CARD_FROZEN": (
+        403,
+        "The card's social security function is frozen. If the patient agrees to pay without insurance: consent.",
+    ),
     "CARD_LOST": (403, "The card was reported lost."),
     "CARD_VOID": (403, "The card is void; a newer one was activated."),
     "CARD_EXPIRED": (403, "The card has expired."),
@@ -64,6 +67,11 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "QUOTE_EXPIRED": (409, "The quote has expired; ask for a new one."),
     "PERSON_BUSY": (409, "Another bill of this person is being settled; try again shortly."),
     "SETTLEMENT_UNKNOWN": (404, "This institution has no such settlement."),
+    "REFUND_UNKNOWN": (404, "This institution has no such refund."),
+    "REFUND_TOO_EARLY": (409, "The bill is not settled yet: wait for it, or take it back whole by a reversal."),
+    "NOTHING_TO_REFUND": (409, "The bill was declined or is taken back whole; there is nothing to refund."),
+    "REFUND_LINE_UNKNOWN": (422, "The bill has no such line."),
+    "REFUND_EXCEEDS_LINE": (409, "More would be refunded than is left of the line."),
     "RECEIPT_UNKNOWN": (404, "This institution has no such receipt (a receipt exists once the bill is settled)."),
     # service
     "OVERLOADED": (503, "The service is at its limit; try again after the time given."),

@@ -10,16 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from terminal_sdk.client import Bill, Credentials, RetryPolicy, SyncTerminal, Terminal
+    from terminal_sdk.client import (
+        Bill,
+        Credentials,
+        Forwarder,
+        ForwardPolicy,
+        RetryPolicy,
+        SyncForwarder,
+        SyncTerminal,
+        Terminal,
+        Waiting,
+        error_in_words,
+    )
     from terminal_sdk.errors import (
         AnswerInvalid,
         AttemptStillOpen,
         CredentialsInvalid,
         EnrolmentRefused,
+        ForwarderBusy,
         InvalidRequest,
         JournalError,
         JournalUnreadable,
         KeyReused,
+        QueueFull,
         RequestRefused,
         ServiceUnreachable,
         SignInRefused,
@@ -28,11 +41,23 @@ if TYPE_CHECKING:
     )
     from terminal_sdk.journal import Journal, JournalEntry
     from terminal_sdk.receipt import to_printer
-    from terminal_sdk.results import Declined, NotYetKnown, Refused, Result, ReversalResult, Reversed, Settled
-    from terminal_sdk.wire import FeeLine, Quote, Receipt
+    from terminal_sdk.results import (
+        AnyResult,
+        Declined,
+        NotYetKnown,
+        Refunded,
+        RefundResult,
+        Refused,
+        Result,
+        ReversalResult,
+        Reversed,
+        Settled,
+    )
+    from terminal_sdk.wire import FeeLine, Quote, Receipt, RefundLine
 
 __all__ = [
     "AnswerInvalid",
+    "AnyResult",
     "AttemptStillOpen",
     "Bill",
     "Credentials",
@@ -40,6 +65,9 @@ __all__ = [
     "Declined",
     "EnrolmentRefused",
     "FeeLine",
+    "ForwardPolicy",
+    "Forwarder",
+    "ForwarderBusy",
     "InvalidRequest",
     "Journal",
     "JournalEntry",
@@ -47,8 +75,12 @@ __all__ = [
     "JournalUnreadable",
     "KeyReused",
     "NotYetKnown",
+    "QueueFull",
     "Quote",
     "Receipt",
+    "RefundLine",
+    "RefundResult",
+    "Refunded",
     "Refused",
     "RequestRefused",
     "Result",
@@ -58,10 +90,13 @@ __all__ = [
     "ServiceUnreachable",
     "Settled",
     "SignInRefused",
+    "SyncForwarder",
     "SyncTerminal",
     "Terminal",
     "TerminalClosed",
     "TerminalError",
+    "Waiting",
+    "error_in_words",
     "to_printer",
 ]
 

@@ -73,6 +73,24 @@ class KeyReused(TerminalError):
         super().__init__(f"the key {idempotency_key} was used for another request")
 
 
+class QueueFull(TerminalError):
+    """So many attempts wait for the service (``waiting``) that no new one is begun; nothing was written or sent.
+
+    A bill that is open can always be taken back. Raised while a forwarder is behind, or none runs.
+    """
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        super().__init__(f"{waiting} attempts wait for the service; forward them before new ones are begun")
+
+
+class ForwarderBusy(TerminalError):
+    """Another forwarder is at work on this journal, in this process or in another one."""
+
+    def __init__(self) -> None:
+        super().__init__("another forwarder is at work on this journal")
+
+
 class JournalError(TerminalError):
     """The journal cannot be opened, is not durable enough, or cannot be written. Nothing is sent without it."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from terminal_sdk.journal import Operation
-from terminal_sdk.wire import ErrorDetail, Quote, Receipt, Reversal, Settlement, Split
+from terminal_sdk.wire import ErrorDetail, Quote, Receipt, Refund, Reversal, Settlement, Split
 
 FetchReceipt = Callable[[str], Coroutine[Any, Any, Receipt]]
 
@@ -92,12 +92,35 @@ class Reversed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refunded:
+    """Lines of a settled bill are given back: give the patient the receipt, and ``cash_fen`` back in cash.
+
+    ``final`` False: decided for ever, only the bank is still being told; its receipt comes when that is done.
+    """
+
+    idempotency_key: str
+    refund: Refund
+
+    @property
+    def final(self) -> bool:
+        """Whether every party has been told."""
+        return self.refund.final
+
+    @property
+    def cash_fen(self) -> int:
+        """What the patient gets back in cash, in fen."""
+        return self.refund.returned.cash_fen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NotYetKnown:
     """The outcome is open: it may be paid or not. Do not charge in another way; ``wait``, or ``reverse``.
 
     The attempt stays in the journal, under ``idempotency_key``, until it has an answer. ``operation``: what is open.
     ``settlement``: what the service said so far, if anything. ``reason``: a stable word for what was seen last.
     ``refusal``: a refusal that was heard but is not certain yet, because an earlier send may still be on its way.
+    ``retry_after_s``: how long the service asked to be left alone, if it did. A reversal or refund that is open is
+    queued: a forwarder sends it until it is answered.
     """
 
     idempotency_key: str
@@ -105,6 +128,7 @@ class NotYetKnown:
     settlement: Settlement | None = None
     reason: str
     refusal: ErrorDetail | None = None
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +155,15 @@ class Refused:
 
 
 Result: TypeAlias = Settled | Declined | Reversed | NotYetKnown | Refused
-"""What ``settle``, ``status``, ``wait`` and ``recover`` return."""
+"""What ``settle``, ``status`` and ``wait`` return."""
 ReversalResult: TypeAlias = Reversed | NotYetKnown | Refused
 """What ``reverse`` returns."""
+RefundResult: TypeAlias = Refunded | NotYetKnown | Refused
+"""What ``refund`` and ``wait_refund`` return."""
+AnyResult: TypeAlias = Result | Refunded
+"""What ``resume``, ``recover`` and a forwarder give: the end of any attempt."""
 
 
-def is_certain(result: Result) -> bool:
+def is_certain(result: AnyResult) -> bool:
     """Whether nothing about this result can change by waiting for it."""
-    return not isinstance(result, NotYetKnown) and not (isinstance(result, Reversed) and not result.final)
+    return not isinstance(result, NotYetKnown) and not (isinstance(result, Reversed | Refunded) and not result.final)

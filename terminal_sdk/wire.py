@@ -44,6 +44,9 @@ Category = Literal["A", "B", "C"]
 VisitType = Literal["outpatient", "pharmacy"]
 Remainder = Literal["bank", "cash"]
 OnBankDecline = Literal["release", "cash"]
+Consent = Literal["without_insurance"]
+"""What the patient agreed to besides the amount. without_insurance: while the card's insurance side is frozen, the bank
+account (or cash) pays the whole bill. It has no effect on a card that is not frozen: insurance always pays first."""
 SettlementState = Literal["pending", "settled", "declined", "reversing", "reversed"]
 """pending: not yet known · settled: paid, receipt valid · declined: nothing was charged · reversing: taken back,
 the bank is still being told · reversed: taken back everywhere. pending and reversing are not final."""
@@ -95,6 +98,7 @@ class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     lines: Annotated[list[FeeLine], Meta(min_length=1, max_length=3000)]
     total_fen: PositiveFen
     remainder: Remainder = "bank"
+    consent: Consent | None = None
 
 
 class SplitPart(Struct, frozen=True, kw_only=True):
@@ -128,7 +132,8 @@ class BalanceAfter(Struct, frozen=True, kw_only=True):
 class Quote(Struct, frozen=True, kw_only=True):
     """An offer: ``token`` is handed back with the settlement, ``digest`` is what the card signs.
 
-    ``bank_notice`` says why a bank account is not asked although a remainder exists (an error code), else null.
+    ``bank_notice`` says why a bank account is not asked although a remainder exists (an error code), else null;
+    ``insurance_notice`` why the insurance accounts pay nothing, by the patient's consent.
     """
 
     token: str
@@ -137,6 +142,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     balance_after: BalanceAfter
     bank_notice: str | None
     expires_at: dt.datetime
+    insurance_notice: str | None = None
 
 
 class SettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +163,7 @@ class SettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     quote: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     bank_ceiling_fen: Fen | None = None
     remainder: Remainder = "bank"
+    consent: Consent | None = None
     on_bank_decline: OnBankDecline = "release"
     pin_block: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
     deadline_ms: Annotated[int, Meta(ge=1_000, le=150_000)] = 150_000
@@ -183,7 +190,10 @@ class BankPart(Struct, frozen=True, kw_only=True):
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What became of a bill. ``final`` false means: ask again at ``GET /v1/settlements/{id}``."""
+    """What became of a bill. ``final`` false means: ask again at ``GET /v1/settlements/{id}``.
+
+    ``returned_fen``: what refunds and a reversal have given back or are about to; never more than the bill.
+    """
 
     settlement_id: str
     idempotency_key: str
@@ -199,6 +209,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     decline: Decline | None
     receipt_id: str | None
     reversal_id: str | None
+    returned_fen: int = 0
+    refund_ids: list[str] = []
+    insurance_notice: str | None = None
 
 
 class ReversalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,6 +242,37 @@ class Reversal(Struct, frozen=True, kw_only=True):
     receipt_id: str | None
 
 
+class RefundLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which fee line is refunded, and how much of it; without ``amount_fen``: all that is left of it."""
+
+    line_no: Annotated[int, Meta(ge=1, le=100_000)]
+    amount_fen: PositiveFen | None = None
+
+
+class RefundRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Give lines of a settled bill back, whole or in part. Several refunds may follow each other, up to the bill."""
+
+    idempotency_key: IdempotencyKey
+    lines: Annotated[list[RefundLine], Meta(min_length=1, max_length=3000)]
+    reason: Annotated[str, Meta(max_length=100, pattern=PRINTABLE)] = "till"
+
+
+class Refund(Struct, frozen=True, kw_only=True):
+    """What became of a refund. ``returned``: who gets how much back, its ``parts`` line by line.
+
+    refunding: the bank is still being told; what is ours is back already · refunded: done, the receipt is valid.
+    """
+
+    refund_id: str
+    idempotency_key: str
+    settlement_id: str
+    state: Literal["refunding", "refunded"]
+    final: bool
+    returned: Split
+    bank: BankPart | None
+    receipt_id: str | None
+
+
 class ReceiptLine(Struct, frozen=True, kw_only=True):
     """One printed line of the bill."""
 
@@ -242,11 +286,14 @@ class ReceiptLine(Struct, frozen=True, kw_only=True):
 class Receipt(Struct, frozen=True, kw_only=True):
     """The receipt as data and as printable text (48 columns, 80 mm paper). Names and numbers are masked.
 
-    ``bank_notice`` says why no bank account paid the remainder (a code, as in ``Settlement``), else null.
+    Of a reversal or refund, ``lines`` and ``split`` say what goes back.
+
+    ``bank_notice`` says why no bank account paid the remainder (a code, as in ``Settlement``), else null;
+    ``insurance_notice`` why no insurance account paid.
     """
 
     receipt_id: str
-    kind: Literal["settlement", "reversal"]
+    kind: Literal["settlement", "reversal", "refund"]
     settlement_id: str
     institution_id: str
     institution_name: str
@@ -261,6 +308,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     split: Split
     bank: BankPart | None
     bank_notice: str | None = None
+    insurance_notice: str | None = None
     text: str
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
 from tests.support.database import TestDatabases, open_folder, session_server, temporary_databases
 from tests.support.service import RunningService, running_service
+from tests.support.spreading import Spreading
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the tests start hundreds of processes: each would compile all anew
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading:
+    """How ``-n`` spreads the tests."""
+    return Spreading(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,7 @@ def hold_request(person_id: int, payment: Payment, visit_no: str, settings: Sett
         agreed=f"ceiling:{split.bank_fen}",
         on_bank_decline="release",
         bank_notice=None,
+        consent=None,
         bank_code=_BANK if split.bank_fen else None,
         issuer=_BANK,
         posting_date=today,

@@ -9,7 +9,7 @@ from loadtest.figures import WITHIN_MS, Figures
 from loadtest.report.content import Grid, grids, headline
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 220, 48, 24
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1b2733; --soft: #667; --line: #d5dae0; --one: #1f77b4; --two: #2ca02c;
         --paper: #fff; --bad: #b3261e; --good: #1b7f3b; }
 @media (prefers-color-scheme: dark) {
@@ -31,22 +31,23 @@ def page(summary: Figures) -> str:
     good = summary["passed"]
     verdict = "passed" if good else "not passed"
     failures = "".join(f"<li class='bad'>{escape(line)}</li>" for line in summary["failures"])
-    settling, *others = (_table(grid) for grid in grids(summary))
+    settling, *others = (table_html(grid) for grid in grids(summary))
     proof = escape("\n".join(summary["verify"]["lines"]))
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Load test {escape(summary['run']['id'])}</title><style>{_STYLE}</style></head><body>"
+        f"<title>Load test {escape(summary['run']['id'])}</title><style>{STYLE}</style></head><body>"
         f"<h1>Load test</h1><p>{escape(headline(summary))}</p>"
         f"<p class='verdict {'good' if good else 'bad'}'>{verdict}</p><ul>{failures}</ul>"
-        f"{settling}{_within_chart(summary)}{_timeline_chart(summary)}{''.join(others)}"
+        f"{settling}{_within_chart(summary)}{timeline_chart(summary['timeline'])}{''.join(others)}"
         f"<h2>settlement verify</h2><pre>{proof}</pre>"
         "<p class='note'>The figures behind this page are in summary.json; Locust's own page is locust.html.</p>"
         "</body></html>\n"
     )
 
 
-def _table(grid: Grid) -> str:
+def table_html(grid: Grid) -> str:
+    """One table of a report."""
     head = "".join(f"<th>{escape(column)}</th>" for column in grid.columns)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in grid.rows)
     return (
@@ -73,9 +74,8 @@ def _within_chart(summary: Figures) -> str:
     return _figure("settled within, all bills", "".join(bars))
 
 
-def _timeline_chart(summary: Figures) -> str:
-    """Lines: arrivals and bills settled, in each second."""
-    seconds = summary["timeline"]
+def timeline_chart(seconds: Sequence[Figures]) -> str:
+    """Lines: arrivals and bills settled, in each second (``figures.timeline``)."""
     top = max([1, *(each["arrived"] for each in seconds), *(each["settled"] for each in seconds)])
     lines = "".join(
         f"<polyline fill='none' stroke='var(--{colour})' stroke-width='2' points='{_points(values, top)}'/>"

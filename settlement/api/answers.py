@@ -27,7 +27,7 @@ def answer(message: msgspec.Struct, *, status: int = 200, headers: dict[str, str
     return web.Response(body=wire.encode(message), status=status, content_type=JSON, headers=headers)
 
 
-def outcome(message: wire.Settlement | wire.Reversal, location: str) -> web.Response:
+def outcome(message: wire.Settlement | wire.Reversal | wire.Refund, location: str) -> web.Response:
     """200 for what is final, 202 with the place to ask again for what is not."""
     if message.final:
         return answer(message)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import structlog
 from aiohttp import HttpVersion11, web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import REGISTRY, CollectorRegistry
 
 import settlement
@@ -51,7 +52,7 @@ def create_app(
     admission = Admission(limits)
     pipeline = Pipeline(terminals, admission)
     settlements, sign_in = SettlementHandlers(engine).table(), SignInHandlers(terminals).table()
-    app = web.Application(middlewares=[observe(ids)], client_max_size=limits.body_bytes_max)
+    app = web.Application(middlewares=[_farewell(admission), observe(ids)], client_max_size=limits.body_bytes_max)
     app[ADMISSION] = admission
     for operation in OPERATIONS:
         handler = (
@@ -97,6 +98,19 @@ def _expectation(limits: Limits) -> Callable[[web.Request], Awaitable[web.Stream
             request.writer.output_size = 0  # nothing of the answer itself was written yet
 
     return invite
+
+
+def _farewell(admission: Admission) -> Middleware:
+    """While the service stops, every answer says that its connection ends (``Connection: close``)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        if admission.closing:
+            response.force_close()
+        return response
+
+    return middleware
 
 
 async def _close(app: web.Application) -> None:

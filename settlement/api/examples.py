@@ -13,6 +13,8 @@ _ID = "01681000-8c1a-7d3e-9b7a-3f5e2c9d1a40"
 _UNDO_ID = "01681003-1f52-7c40-8a11-6d0e4b7c2f91"
 _KEY = "TILL0001-20190102-000042"
 _UNDO_KEY = "TILL0001-20190102-000043"
+_REFUND_ID = "01681002-11c4-7b1e-8d02-6a90f1c3e572"
+_REFUND_KEY = "TILL0001-20190102-000019"
 _VISIT = "MZ201901020042"
 _DAY = dt.date(2019, 1, 2)
 _PEM = "-----BEGIN {0}-----\nMIIB…\n-----END {0}-----\n"
@@ -71,6 +73,24 @@ _REVERSAL = wire.Reversal(
     bank=_BANK,
     receipt_id=_UNDO_ID,
 )
+_REFUND = wire.Refund(
+    refund_id=_REFUND_ID,
+    idempotency_key=_REFUND_KEY,
+    settlement_id=_ID,
+    state="refunded",
+    final=True,
+    returned=wire.Split(
+        total_fen=1000,
+        own_expense_fen=0,
+        current_year_fen=0,
+        carried_over_fen=0,
+        bank_fen=1000,
+        cash_fen=0,
+        parts=[wire.SplitPart(line_no=1, rule="return", payer="bank", amount_fen=1000)],
+    ),
+    bank=msgspec.structs.replace(_BANK, amount_fen=1000, reference="000000000057", authorisation="7D0E11"),
+    receipt_id=_REFUND_ID,
+)
 
 REQUESTS: dict[str, msgspec.Struct] = {
     "enrol": wire.EnrolRequest(
@@ -103,6 +123,9 @@ REQUESTS: dict[str, msgspec.Struct] = {
     "reverse": wire.ReversalRequest(idempotency_key=_UNDO_KEY, reason="wrong patient"),
     "reverseByKey": wire.ReversalByKeyRequest(
         idempotency_key=_UNDO_KEY, original_idempotency_key=_KEY, reason="no answer"
+    ),
+    "refund": wire.RefundRequest(
+        idempotency_key=_REFUND_KEY, lines=[wire.RefundLine(line_no=1, amount_fen=1000)], reason="one pack returned"
     ),
 }
 """By operation; the others have no body."""
@@ -137,6 +160,8 @@ ANSWERS: dict[str, msgspec.Struct] = {
     "reverse": _REVERSAL,
     "reverseByKey": _REVERSAL,
     "reversal": _REVERSAL,
+    "refund": _REFUND,
+    "refundById": _REFUND,
     "receipt": wire.Receipt(
         receipt_id=_ID,
         kind="settlement",

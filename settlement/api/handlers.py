@@ -71,6 +71,8 @@ class SettlementHandlers:
             "reverse": self.reverse,
             "reverseByKey": self.reverse_by_key,
             "reversal": self.reversal,
+            "refund": self.refund,
+            "refundById": self.refund_by_id,
             "receipt": self.receipt,
         }
 
@@ -105,6 +107,15 @@ class SettlementHandlers:
         """GET /v1/reversals/{reversal_id}."""
         reversal_id = call.path_id("reversal_id", "SETTLEMENT_UNKNOWN")
         return _reversal(await self._engine.reversal_status(call.who, reversal_id))
+
+    async def refund(self, call: Call) -> web.Response:
+        """POST /v1/settlements/{settlement_id}/refunds."""
+        settlement_id = call.path_id("settlement_id", "SETTLEMENT_UNKNOWN")
+        return _refund(await self._engine.refund(call.who, settlement_id, call.body(wire.RefundRequest), call.waits))
+
+    async def refund_by_id(self, call: Call) -> web.Response:
+        """GET /v1/refunds/{refund_id}."""
+        return _refund(await self._engine.refund_status(call.who, call.path_id("refund_id", "REFUND_UNKNOWN")))
 
     async def receipt(self, call: Call) -> web.Response:
         """GET /v1/receipts/{receipt_id}, as data or as printable text."""
@@ -144,6 +155,10 @@ def _settlement(settlement: wire.Settlement) -> web.Response:
 
 def _reversal(reversal: wire.Reversal) -> web.Response:
     return outcome(reversal, f"/v1/reversals/{reversal.reversal_id}")
+
+
+def _refund(refund: wire.Refund) -> web.Response:
+    return outcome(refund, f"/v1/refunds/{refund.refund_id}")
 
 
 def _as(message: msgspec.Struct | None, kind: type[T]) -> T:

@@ -85,11 +85,13 @@ class Slot:
         """Stand in line for the work. Raises OVERLOADED or TERMINAL_FLOODING; then the place is given back."""
         assert self._admission is not None  # noqa: S101 - nobody works after the release
         try:
-            await self._admission.line.enter(self._urgency, self._terminal)
+            with metrics.WAITING.track_inprogress():
+                await self._admission.line.enter(self._urgency, self._terminal)
         except BaseException:
             self.release()
             raise
         self._at_work = True
+        metrics.WORKING.inc()
 
     @contextmanager
     def parked(self, bank: str) -> Iterator[bool]:
@@ -116,6 +118,7 @@ class Slot:
     def _rest(self, admission: Admission) -> None:
         if self._at_work:
             self._at_work = False
+            metrics.WORKING.dec()
             admission.line.leave(self._urgency, self._terminal)
 
 
@@ -134,9 +137,6 @@ class Admission:
         self._signing_in = 0
         self._held_back = 0
         self._closing = False
-        metrics.WORKING.set_function(lambda: self.line.working)
-        metrics.WAITING.set_function(lambda: self.line.waiting)
-        metrics.PARKED.set_function(self._parked.total)
 
     @property
     def in_flight(self) -> int:
@@ -176,10 +176,12 @@ class Admission:
         if self._parked.total() >= self.limits.parked_max or self._parked[bank] >= self.limits.parked_per_bank_max:
             return False
         self._parked[bank] += 1
+        metrics.PARKED.inc()
         return True
 
     def unpark(self, bank: str) -> None:
         """It waits no longer."""
+        metrics.PARKED.dec()
         self._parked[bank] -= 1
         if not self._parked[bank]:
             del self._parked[bank]

@@ -11,10 +11,14 @@ LATENCY = Histogram(
     ["method", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-IN_FLIGHT = Gauge("settlement_http_in_flight", "Authenticated requests under way, in line or waiting for a bank too")
-WORKING = Gauge("settlement_http_working", "Of those, being worked on")
-WAITING = Gauge("settlement_http_waiting", "Of those, in line for the work")
-PARKED = Gauge("settlement_http_parked", "Of those, waiting for a bank")
+IN_FLIGHT = Gauge(
+    "settlement_http_in_flight",
+    "Authenticated requests under way, in line or waiting for a bank too",
+    multiprocess_mode="livesum",
+)
+WORKING = Gauge("settlement_http_working", "Of those, being worked on", multiprocess_mode="livesum")
+WAITING = Gauge("settlement_http_waiting", "Of those, in line for the work", multiprocess_mode="livesum")
+PARKED = Gauge("settlement_http_parked", "Of those, waiting for a bank", multiprocess_mode="livesum")
 REFUSALS = Counter("settlement_http_refusals_total", "Refused requests by the code of the refusal", ["code"])
 AUTHENTICATION_FAILURES = Counter(
     "settlement_http_authentication_failures_total",

@@ -48,8 +48,18 @@ class Engine(Protocol):
         """What became of a reversal."""
         ...
 
+    async def refund(
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.RefundRequest, waits: Waits = ALWAYS
+    ) -> wire.Refund:
+        """Give lines of a settled bill back."""
+        ...
+
+    async def refund_status(self, who: TerminalIdentity, refund_id: uuid.UUID) -> wire.Refund:
+        """What became of a refund."""
+        ...
+
     async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> wire.Receipt:
-        """The receipt of a settlement or reversal."""
+        """The receipt of a settlement, reversal or refund."""
         ...
 
     def ready(self) -> list[str]:

@@ -77,6 +77,14 @@ class Directory:
         moved = {code: replace(self.banks[code], host=host, port=port) for code, port in ports.items()}
         return Directory(moved, self.acquirer)
 
+    def shared_by(self, processes: int) -> Directory:
+        """The same directory for one of so many processes: what a bank bears at a time is shared out, at least one."""
+        shares = {
+            code: replace(bank, max_in_flight=max(1, bank.max_in_flight // processes))
+            for code, bank in self.banks.items()
+        }
+        return Directory(shares, self.acquirer)
+
 
 def default_directory() -> Directory:
     """The directory that comes with the package: eleven banks and the switch, at the bank host stub's ports."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 from collections.abc import Callable
 
 import structlog
@@ -13,6 +14,7 @@ from settlement.banks import metrics
 from settlement.banks.circuit import Circuit, CircuitState
 from settlement.banks.directory import Bank
 from settlement.banks.iso.codec import Message
+from settlement.banks.restraint import BankLog
 from settlement.banks.session import Session, SessionError
 from settlement.banks.tuning import LinkTuning
 from settlement.clock import Clock
@@ -41,6 +43,7 @@ class LinkKeeper:
         clock: Clock,
         ids: IdSource,
         tuning: LinkTuning,
+        bank_log: BankLog,
         on_unmatched: Callable[[Session, Message], None],
     ) -> None:
         self._bank = bank
@@ -54,7 +57,9 @@ class LinkKeeper:
         self._stopping = False
         self._keys_wanted = False
         self._task: asyncio.Task[None] | None = None
+        self._log = bank_log
         self.session: Session | None = None
+        self.down_at = clock.monotonic()
         self.circuit = Circuit(tuning, clock, self._circuit_changed)
         self.since: dt.datetime = clock.now()
         self._circuit_changed(CircuitState.CLOSED)
@@ -105,15 +110,15 @@ class LinkKeeper:
                 self.circuit.failure()
                 failures += 1
                 metrics.CONNECTS.labels(self._bank.code, "failed").inc()
-                log.warning("bank link down", bank=self._bank.code, attempt=failures, reason=str(error) or repr(error))
+                self._log.say(logging.WARNING, "bank link down", attempt=failures, reason=str(error) or repr(error))
                 await self._back_off(failures)
                 continue
             metrics.CONNECTS.labels(self._bank.code, "ok").inc()
             started = self._clock.monotonic()
             await self._serve(session)
-            # A bank that signs on and hangs up at once is not met with a tight loop.
+            # A bank that signs on and hangs up at once, or breaks the protocol again and again, meets no tight loop.
             short_lived = self._clock.monotonic() - started < _SHORT_LIFE_S
-            failures = failures + 1 if short_lived else 0
+            failures = failures + 1 if short_lived or session.breached else 0
             if failures:
                 await self._back_off(failures)
 
@@ -140,14 +145,15 @@ class LinkKeeper:
         self.session = session
         self.since = self._clock.now()
         self._keys_wanted = False
-        self.circuit.close()
+        self.circuit.probe_passed()
         self._ready.set()
         metrics.READY.labels(self._bank.code).set(1)
-        log.info("bank link up", bank=self._bank.code, key_generation=session.keys.generation)
+        self._log.say(logging.INFO, "bank link up")
         try:
             await self._attend(session)
+            self._log.say(logging.WARNING, "bank link lost", reason=session.lost_for)
         except SessionError as error:
-            log.warning("bank link given up", bank=self._bank.code, reason=str(error))
+            self._log.say(logging.WARNING, "bank link given up", reason=str(error))
         except Exception:  # a fault of ours; the link goes on with a new session
             log.exception("bank link failed", bank=self._bank.code)
         finally:
@@ -156,11 +162,16 @@ class LinkKeeper:
             self.since = self._clock.now()
             metrics.READY.labels(self._bank.code).set(0)
             session.close()
+            if session.breached and not session.blamed:
+                session.blamed = True
+                self.circuit.failure()
 
     def _session_lost(self) -> None:
         # At once, so that the next message waits for a new connection rather than meet the dead one.
         self._ready.clear()
-        self.session = None
+        if self.session is not None:
+            self.session = None
+            self.down_at = self._clock.monotonic()
         self._wake.set()
 
     async def _attend(self, session: Session) -> None:
@@ -187,19 +198,18 @@ class LinkKeeper:
                 await self._nap(min(idle_wait if probe_wait is None else probe_wait, _LONGEST_NAP_S))
 
     async def _probe(self, session: Session) -> bool:
-        self.circuit.probing()
         try:
             await session.echo()
         except SessionError:
-            self.circuit.failure()
+            self.circuit.probe_failed()
             return False
-        self.circuit.close()
+        self.circuit.probe_passed()
         return True
 
     def _circuit_changed(self, state: CircuitState) -> None:
         metrics.CIRCUIT.labels(self._bank.code).set(_CIRCUIT_GAUGE[state])
         if state is CircuitState.OPEN:
-            log.warning("circuit open", bank=self._bank.code)
+            self._log.say(logging.WARNING, "circuit open")
             self._wake.set()
 
     async def _back_off(self, failures: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 from dataclasses import dataclass
 
 import structlog
@@ -15,8 +16,9 @@ from settlement.banks.codes import MAC_REFUSED, Verb
 from settlement.banks.directory import Bank
 from settlement.banks.iso.codec import Message, MessageError, pack
 from settlement.banks.keeper import LinkKeeper
-from settlement.banks.messages import OrderError, build, judge
-from settlement.banks.port import BankAnswer, BankOrder, BankOutcome
+from settlement.banks.messages import Expected, OrderError, build, judge
+from settlement.banks.port import BankAnswer, BankOrder, BankOutcome, MessageIdentity
+from settlement.banks.restraint import Allowance, BankLog
 from settlement.banks.session import Failure, Session
 from settlement.banks.tuning import LinkTuning
 from settlement.banks.unmatched import LateCallback, RecentRequests
@@ -49,7 +51,8 @@ def _unknown(detail: str) -> BankAnswer:
 class BankLink:
     """All messages to one bank. A message is written once or not at all; repeating is the caller's decision.
 
-    ``on_late`` is called on the event loop for valid answers that came too late or twice; it must not block.
+    ``on_late`` is called on the event loop for valid answers that came too late, once for each message; it must not
+    block.
     """
 
     def __init__(
@@ -69,8 +72,16 @@ class BankLink:
         self._tuning = tuning or LinkTuning()
         self._on_late = on_late
         self._recent = RecentRequests(self._tuning.recent_limit)
+        self._strays = Allowance(self._tuning.stray_burst, self._tuning.stray_per_s, clock)
+        self._log = BankLog(bank.code, self._tuning.log_pause_s, clock)
         self._keeper = LinkKeeper(
-            bank, zone_key=zone_key, clock=clock, ids=ids, tuning=self._tuning, on_unmatched=self._unmatched
+            bank,
+            zone_key=zone_key,
+            clock=clock,
+            ids=ids,
+            tuning=self._tuning,
+            bank_log=self._log,
+            on_unmatched=self._unmatched,
         )
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -119,12 +130,14 @@ class BankLink:
             return _not_sent("stopping")
         if self._in_flight >= self.bank.max_in_flight:
             return _not_sent("busy")
-        if not self._keeper.circuit.lets_through:
+        spell = self._keeper.circuit.admit()
+        if spell is None:
             return _not_sent("circuit_open")
         self._count(+1)
         try:
-            return await self._send(verb, order, send_before)
+            return await self._send(verb, order, send_before, spell)
         finally:
+            self._keeper.circuit.leave(spell)
             self._count(-1)
 
     def _count(self, step: int) -> None:
@@ -135,10 +148,10 @@ class BankLink:
         else:
             self._idle.set()
 
-    async def _send(self, verb: Verb, order: BankOrder, send_before: float) -> BankAnswer:
+    async def _send(self, verb: Verb, order: BankOrder, send_before: float, spell: int) -> BankAnswer:
         session = await self._ready_session(send_before)
-        if session is None:
-            return _not_sent("not_connected" if self._keeper.circuit.lets_through else "circuit_open")
+        if session is None or self._keeper.circuit.state is CircuitState.OPEN:
+            return _not_sent("not_connected" if session is None else "circuit_open")
         try:
             request = build(verb, order, keys=session.keys, acquirer=self._acquirer, now=self._clock.now())
             body = pack(request.fields, session.keys.mac)
@@ -152,48 +165,78 @@ class BankLink:
             return _unknown("in_flight")
         self._recent.sent(expected)
         started = self._clock.monotonic()
-        reply = await session.request(
-            expected.key, body, send_before=send_before, timeout_s=self.bank.timeout_ms / 1_000
+
+        def read(message: Message) -> BankAnswer:
+            answer = judge(expected, message, session.mac_key_of(message), self._today())
+            self._recent.answered(expected, answer.outcome)
+            return answer
+
+        answer = await session.request(
+            expected.key, body, send_before=send_before, timeout_s=self.bank.timeout_ms / 1_000, read=read
         )
-        if isinstance(reply, Failure):
-            return self._failed(session, reply)
-        self._recent.answered(expected)
-        answer = judge(expected, reply, session.mac_key_of(reply), self._today())
+        if isinstance(answer, Failure):
+            return self._failed(session, answer, spell)
         metrics.LATENCY.labels(self.bank.code, verb).observe(max(0.0, self._clock.monotonic() - started))
-        self._learn(answer)
+        self._learn(answer, expected, spell)
         return answer
 
     async def _ready_session(self, send_before: float) -> Session | None:
-        """The session in use; a link that is just coming up is waited for, within the limits of the message."""
+        """The session in use. A link that went down just now is waited for, within the limits of the message; one that
+        has been down for longer is not."""
         if self._keeper.session is None:
-            patience = min(self._tuning.connect_wait_s, send_before - self._clock.monotonic())
+            now = self._clock.monotonic()
+            patience = min(self._keeper.down_at + self._tuning.connect_wait_s, send_before) - now
             if patience > 0:
                 await self._keeper.wait_ready(patience)
         return self._keeper.session
 
-    def _failed(self, session: Session, failure: Failure) -> BankAnswer:
-        if not failure.sent:
-            return _not_sent(failure.detail)
-        # Each time-out counts; a connection lost under traffic counts once, however many messages it took along.
-        if failure.detail == "timeout" or not session.blamed:
-            self._keeper.circuit.failure()
-        session.blamed = session.blamed or failure.detail != "timeout"
-        return _unknown(failure.detail)
+    def _failed(self, session: Session, failure: Failure, spell: int) -> BankAnswer:
+        circuit = self._keeper.circuit
+        if failure.detail in {"timeout", "congested"}:
+            circuit.failure(spell)
+        elif failure.sent and not session.blamed:
+            # A connection lost under traffic counts once, however many messages it took along.
+            session.blamed = True
+            circuit.failure(spell)
+        return _unknown(failure.detail) if failure.sent else _not_sent(failure.detail)
 
-    def _learn(self, answer: BankAnswer) -> None:
-        """What an answer says about the link itself."""
-        if answer.outcome is BankOutcome.UNKNOWN and answer.detail:
+    def _learn(self, answer: BankAnswer, expected: Expected, spell: int) -> None:
+        """What an answer says about the bank's end of the link."""
+        worthless = answer.outcome is BankOutcome.UNKNOWN and answer.detail != ""
+        if worthless:
             metrics.REJECTED.labels(self.bank.code, answer.detail).inc()
+        if worthless and answer.detail != "bad_mac":
+            self._alarm("bank answer contradicts its request", expected.verb, expected.identity, answer)
         if answer.detail == "bad_mac" or answer.response_code == MAC_REFUSED:
             self._keeper.want_keys()
+            worthless = True
+        if worthless:
+            self._keeper.circuit.failure(spell)
         else:
-            self._keeper.circuit.success()
+            self._keeper.circuit.success(spell)
+
+    def _alarm(self, event: str, verb: Verb, identity: MessageIdentity, answer: BankAnswer) -> None:
+        """Somebody must look at this. Each one is written: they are as rare as the circuit makes them."""
+        log.error(
+            event,
+            bank=self.bank.code,
+            verb=str(verb),
+            outcome=str(answer.outcome),
+            detail=answer.detail,
+            response_code=answer.response_code,
+            reference=identity.reference,
+        )
 
     def _unmatched(self, session: Session, message: Message) -> None:
         kind, late = self._recent.classify(message, session.mac_key_of(message), self._today())
         metrics.UNMATCHED.labels(self.bank.code, kind).inc()
-        log.warning("unmatched answer", bank=self.bank.code, kind=kind, mti=message.mti)
-        if late is not None and self._on_late is not None:
+        self._log.say(logging.WARNING, "unmatched answer", kind=f"unmatched {kind}", sort=kind, mti=message.mti)
+        if late is None:
+            if not self._strays.take():
+                session.close("flood")
+        elif kind == "contradiction":
+            self._alarm("bank contradicts itself", late.verb, late.identity, late.answer)
+        elif self._on_late is not None:
             try:
                 self._on_late(late)
             except Exception:

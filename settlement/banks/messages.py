@@ -122,17 +122,15 @@ def key_of(message: Message) -> AnswerKey:
 def judge(expected: Expected, message: Message, mac_key: bytes | None, today: dt.date) -> BankAnswer:
     """What an answer with the right identity proves. ``today`` (local) gives field 15 its year.
 
-    Without a valid MAC, the right amount and the right processing code it proves nothing: the outcome stays unknown.
+    Without a valid MAC, the right amount in the right currency and the right processing code it proves nothing: the
+    outcome stays unknown.
     """
     if mac_key is None or not message.mac_is_valid(mac_key):
         return BankAnswer(outcome=BankOutcome.UNKNOWN, detail="bad_mac")
     code = message.get("39")
-    if message.get("4") != expected.amount:
-        return BankAnswer(outcome=BankOutcome.UNKNOWN, response_code=code or None, detail="wrong_amount")
-    if message.get("3") != expected.processing_code:
-        return BankAnswer(outcome=BankOutcome.UNKNOWN, response_code=code or None, detail="wrong_code")
-    if not code:
-        return BankAnswer(outcome=BankOutcome.UNKNOWN, detail="malformed")
+    wrong = _contradiction(expected, message)
+    if wrong:
+        return BankAnswer(outcome=BankOutcome.UNKNOWN, response_code=code or None, detail=wrong)
     if expected.verb is Verb.INQUIRE and code == APPROVED:
         return _judge_inquiry(message)
     date = message.get("15")
@@ -142,6 +140,17 @@ def judge(expected: Expected, message: Message, mac_key: bytes | None, today: dt
         authorisation=message.get("38") or None,
         settlement_date=month_day(date, today) if date else None,
     )
+
+
+def _contradiction(expected: Expected, message: Message) -> str:
+    """In what a message is no answer to its request; empty when it is one."""
+    if message.get("4") != expected.amount:
+        return "wrong_amount"
+    if message.get("3") != expected.processing_code:
+        return "wrong_code"
+    if message.get("49") not in {CURRENCY_CNY, ""}:
+        return "wrong_currency"
+    return "" if message.get("39") else "malformed"
 
 
 def _judge_inquiry(message: Message) -> BankAnswer:

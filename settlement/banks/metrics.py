@@ -15,17 +15,27 @@ LATENCY = Histogram(
     ["bank", "verb"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-IN_FLIGHT = Gauge("settlement_bank_in_flight", "Messages under way", ["bank"])
-READY = Gauge("settlement_bank_link_ready", "1 while the link is signed on and has working keys", ["bank"])
-CIRCUIT = Gauge("settlement_bank_circuit_state", "0 closed, 1 half-open (probing), 2 open", ["bank"])
+IN_FLIGHT = Gauge("settlement_bank_in_flight", "Messages under way", ["bank"], multiprocess_mode="livesum")
+READY = Gauge(
+    "settlement_bank_link_ready",
+    "1 while the link (with several workers: every link) is signed on and has working keys",
+    ["bank"],
+    multiprocess_mode="livemin",
+)
+CIRCUIT = Gauge(
+    "settlement_bank_circuit_state",
+    "0 closed, 1 half-open (a few messages at a time), 2 open; with several workers the worst",
+    ["bank"],
+    multiprocess_mode="livemax",
+)
 UNMATCHED = Counter(
     "settlement_bank_unmatched_answers_total",
-    "Answers nobody waited for: late, duplicate, unsolicited, bad_mac",
+    "Answers nobody waited for: late, duplicate, contradiction, worthless, unsolicited, bad_mac",
     ["bank", "kind"],
 )
 REJECTED = Counter(
     "settlement_bank_rejected_answers_total",
-    "Answers with the right identity that proved nothing: bad_mac, wrong_amount, wrong_code, malformed",
+    "Answers with the right identity that proved nothing: bad_mac, wrong_amount, wrong_currency, wrong_code, malformed",
     ["bank", "reason"],
 )
 CONNECTS = Counter("settlement_bank_connects_total", "Attempts to connect and sign on", ["bank", "result"])

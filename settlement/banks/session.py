@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from settlement.banks.connection import Connection, Outgoing
 from settlement.banks.directory import Bank
@@ -16,8 +17,11 @@ from settlement.banks.tuning import LinkTuning
 from settlement.clock import Clock
 from settlement.ids import IdSource
 
+Answer = TypeVar("Answer")
+
 _GENERATIONS_KEPT = 2
 _LINK_TERMINAL = "00000000"
+_BREACHES = frozenset({"garbage", "slow_frame", "stalled", "flood"})
 
 
 class SessionError(Exception):
@@ -30,6 +34,13 @@ class Failure:
 
     sent: bool
     detail: str
+
+
+class _Pending(NamedTuple):
+    """Who waits for an answer, and how it is read."""
+
+    future: asyncio.Future[Any]
+    read: Callable[[Message], Any]
 
 
 class Session:
@@ -54,14 +65,13 @@ class Session:
         self._ids = ids
         self._on_lost = on_lost
         self._on_unmatched = on_unmatched
-        self._pending: dict[AnswerKey, asyncio.Future[Message | Failure]] = {}
+        self._pending: dict[AnswerKey, _Pending] = {}
         self._keys: dict[str, WorkingKeys] = {}
         self._current: WorkingKeys | None = None
         self._trace = int.from_bytes(ids.token(4), "big")
-        self._connection = Connection(
-            clock=clock, frame_timeout_s=tuning.frame_timeout_s, on_body=self._received, on_lost=self._connection_lost
-        )
+        self._connection = Connection(clock=clock, tuning=tuning, on_body=self._received, on_lost=self._connection_lost)
         self.keys_at = 0.0
+        self.lost_for = ""
         self.blamed = False
         self.active_at = clock.monotonic()
 
@@ -77,6 +87,11 @@ class Session:
     def lost(self) -> bool:
         """Whether the connection is gone."""
         return self._connection.lost
+
+    @property
+    def breached(self) -> bool:
+        """Whether the connection was given up for what the bank did on it, or left undone."""
+        return self.lost_for in _BREACHES
 
     @property
     def keys(self) -> WorkingKeys:
@@ -101,17 +116,26 @@ class Session:
         self._connection.close(reason)
 
     async def request(
-        self, key: AnswerKey, body: bytes, *, send_before: float | None, timeout_s: float
-    ) -> Message | Failure:
-        """Send a body once and wait for the answer with this key."""
-        future: asyncio.Future[Message | Failure] = asyncio.get_running_loop().create_future()
+        self,
+        key: AnswerKey,
+        body: bytes,
+        *,
+        send_before: float | None,
+        timeout_s: float,
+        read: Callable[[Message], Answer],
+    ) -> Answer | Failure:
+        """Send a body once and wait for the answer with this key.
+
+        ``read`` is called as the answer comes, so that a second one right behind it is seen for what it is.
+        """
+        future: asyncio.Future[Answer | Failure] = asyncio.get_running_loop().create_future()
 
         def refused(detail: str) -> None:
             if not future.done():
                 future.set_result(Failure(sent=False, detail=detail))
 
         outgoing = Outgoing(body, send_before, refused)
-        self._pending[key] = future
+        pending = self._pending[key] = _Pending(future, read)
         self._connection.send(outgoing)
         try:
             async with asyncio.timeout(timeout_s):
@@ -122,8 +146,8 @@ class Session:
                 return future.result()
             return Failure(sent=outgoing.written, detail="timeout" if outgoing.written else "congested")
         finally:
-            outgoing.cancelled = True
-            if self._pending.get(key) is future:
+            self._connection.withdraw(outgoing)
+            if self._pending.get(key) is pending:
                 del self._pending[key]
 
     async def echo(self) -> None:
@@ -166,7 +190,9 @@ class Session:
         }
         key = (str(Mti.NETWORK_ANSWER), _LINK_TERMINAL, fields["7"], fields["11"], fields["37"])
         body = pack(fields, self._network_key)
-        answer = await self.request(key, body, send_before=None, timeout_s=self._tuning.echo_timeout_s)
+        answer = await self.request(
+            key, body, send_before=None, timeout_s=self._tuning.echo_timeout_s, read=lambda message: message
+        )
         if isinstance(answer, Failure):
             raise SessionError(f"network message {code}: {answer.detail}")
         if not answer.mac_is_valid(self._network_key):
@@ -182,16 +208,17 @@ class Session:
         except MessageError:
             self.close("garbage")
             return
-        future = self._pending.pop(key_of(message), None)
-        if future is not None and not future.done():
-            future.set_result(message)
+        pending = self._pending.pop(key_of(message), None)
+        if pending is not None and not pending.future.done():
+            pending.future.set_result(pending.read(message))
         else:
             self._on_unmatched(self, message)
 
     def _connection_lost(self, reason: str) -> None:
         # Frames that were never written have been refused by now; whoever still waits may have been heard.
+        self.lost_for = reason
         pending, self._pending = self._pending, {}
-        for future in pending.values():
-            if not future.done():
-                future.set_result(Failure(sent=True, detail=reason))
+        for waiting in pending.values():
+            if not waiting.future.done():
+                waiting.future.set_result(Failure(sent=True, detail=reason))
         self._on_lost()

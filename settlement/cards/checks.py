@@ -10,15 +10,17 @@ from settlement.errors import ServiceError
 from terminal_sdk.wire import CardRef
 
 
-def check_usable(context: CardContext, ref: CardRef, now: dt.datetime) -> None:
-    """Return when the card's insurance side may be used; else raise ``ServiceError`` with the first cause that holds.
+def check_usable(context: CardContext, ref: CardRef, now: dt.datetime, *, without_insurance: bool = False) -> None:
+    """Return when the card's insurance side may be used, or (``without_insurance``) is left out.
 
+    Else raise ``ServiceError`` with the first cause that holds.
     In this order: ``CARD_VOID``, ``CARD_LOST``, ``CARD_EXPIRED`` (after its last day in China), ``CARD_NOT_ACTIVATED``,
     ``CARD_FROZEN``, ``CARD_CERTIFICATE_MISMATCH`` (not the registered certificate, or one where there is
     none, or none where there is one), ``CARD_CERTIFICATE_EXPIRED``, ``CARD_CERTIFICATE_REVOKED``. The lasting causes
     come first, so that the till shows what no second try can change. The financial function is not judged here.
+    ``without_insurance``: the patient agreed to pay without the insurance side while it is frozen.
     """
-    code = _refusal(context, ref, now)
+    code = _refusal(context, ref, now, without_insurance=without_insurance)
     if code is not None:
         raise ServiceError(code)
 
@@ -34,12 +36,19 @@ def bank_notice(context: CardContext) -> str | None:
     return None
 
 
+def insurance_notice(context: CardContext) -> str | None:
+    """Why the insurance accounts pay nothing although the card may be used; None when they pay first, as always."""
+    return "CARD_FROZEN" if context.social == "frozen" else None
+
+
 def china_date(moment: dt.datetime) -> dt.date:
     """The calendar date in China of an aware moment: the day by which cards expire."""
     return moment.astimezone(SHANGHAI).date()
 
 
-def _refusal(context: CardContext, ref: CardRef, now: dt.datetime) -> str | None:  # noqa: PLR0911 - one return per code
+def _refusal(  # noqa: PLR0911 - one return per code
+    context: CardContext, ref: CardRef, now: dt.datetime, *, without_insurance: bool
+) -> str | None:
     if context.life == "void":
         return "CARD_VOID"
     if context.life == "lost":
@@ -48,7 +57,7 @@ def _refusal(context: CardContext, ref: CardRef, now: dt.datetime) -> str | None
         return "CARD_EXPIRED"
     if context.social == "inactive":
         return "CARD_NOT_ACTIVATED"
-    if context.social == "frozen":
+    if context.social == "frozen" and not without_insurance:
         return "CARD_FROZEN"
     if ref.certificate_fingerprint != context.certificate_fingerprint:
         return "CARD_CERTIFICATE_MISMATCH"

@@ -134,15 +134,18 @@ def _live(patients: int) -> Iterator[Callable[[str, Told], None]]:
 
 
 async def _prove_when_final(base: Base, partners: Partners) -> Proof:
-    """Wait until recovery has closed every leg, at most a minute, then prove."""
+    """Wait until recovery has closed every leg, at most a minute, then seal and prove."""
+    from settlement.bootstrap import open_sealer
     from settlement.cli.verify import prove
+    from settlement.security.seal_key import own_seal_certificates
 
     until = time.monotonic() + _FINAL_WAIT_S
     while await base.pool.fetchval("select exists (select from leg where next_attempt_at is not null)"):
         if time.monotonic() > until:
             break
         await asyncio.sleep(0.25)
-    return await prove(base.pool, partners.admin_urls)
+    await open_sealer(base).seal()
+    return await prove(base.pool, partners.admin_urls, own_seal_certificates(base.settings.pki_dir))
 
 
 def _console() -> Console:

@@ -10,11 +10,15 @@ import click
 from settlement import __version__
 
 _COMMANDS: Final = {
+    "bank-faults": ("settlement.cli.bank_faults", "bank_faults", "Have a running bank host misbehave."),
     "bank-host": ("settlement.cli.bank_host", "bank_host", "Play one or several of the banks, with faults on demand."),
     "cards": ("settlement.cli.cards", "cards", "Persons and their social security cards."),
     "demo": ("settlement.cli.demo", "demo", "Settle real bills from virtual cards at virtual terminals, and verify."),
+    "in-doubt": ("settlement.cli.in_doubt", "in_doubt", "List the cases that are not final, and what becomes of them."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),
+    "seal": ("settlement.cli.seal", "seal", "Sign what is new in the books, and carry the seals outside."),
     "serve": ("settlement.cli.serve", "serve", "Run the service."),
+    "simulate": ("settlement.cli.simulate", "simulate", "Storms and crashes in virtual time; all promises checked."),
     "terminals": ("settlement.cli.terminals", "terminals", "Institutions and their terminals."),
     "verify": ("settlement.cli.verify", "verify", "Check every invariant of the books, also against the banks'."),
 }

@@ -1,15 +1,15 @@
-"""`settlement serve`: the service in the foreground; SIGTERM drains it."""
+"""`settlement serve`: the service in the foreground, in one process or several; SIGTERM drains it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import dataclasses
 import json
 import os
 import signal
+import socket
 import sys
-import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -20,11 +20,23 @@ from settlement import __version__
 from settlement.cli.failures import told
 
 if TYPE_CHECKING:
-    from aiohttp.web import AppRunner
-
+    from settlement.cli.serving import LastResort, Up
     from settlement.config import Settings
 
 log = structlog.get_logger("settlement.serve")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manner:
+    """How this run was asked for: by whom, and over which database."""
+
+    embedded: bool
+    ready_json: bool
+    watch_stdin: bool
+
+    def kept_dir(self, settings: Settings) -> Path | None:
+        """The directory of the embedded server, if it is ours to keep up."""
+        return settings.data_dir if self.embedded else None
 
 
 @click.command()
@@ -32,96 +44,99 @@ log = structlog.get_logger("settlement.serve")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), help="Port to listen on, 0 takes a free one (setting http_port)."
 )
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes that serve the port (setting workers).")
 @click.option("--ready-json", is_flag=True, help="Print one line of JSON when ready, for whoever started this process.")
 @click.option("--watch-stdin", is_flag=True, help="Stop when standard input ends, as when the parent dies.")
-def serve(host: str | None, port: int | None, ready_json: bool, watch_stdin: bool) -> None:
+def serve(host: str | None, port: int | None, workers: int | None, ready_json: bool, watch_stdin: bool) -> None:
     """Run the service: the terminal API, the engine with its links to the banks, and recovery.
 
     Without settings it makes its own keys and an embedded PostgreSQL under .data. On SIGTERM or Ctrl-C it takes no more
-    requests, ends those under way within the setting drain_s, and leaves the rest to recovery at the next start.
+    requests, ends those under way within the setting drain_s, and leaves the rest to recovery at the next start. With
+    several workers, one that dies is replaced while the others go on.
     """
     from settlement.bootstrap import prepare_installation
+    from settlement.cli.serving import LastResort, listen
     from settlement.clock import SystemClock
     from settlement.config import load_settings
     from settlement.db.server import database_server
     from settlement.logging import configure_logging
 
-    with told():
-        settings = load_settings(os.environ)
-        if host is not None:
-            settings = dataclasses.replace(settings, http_host=host)
-        if port is not None:
-            settings = dataclasses.replace(settings, http_port=port)
+    with told(), LastResort() as last_resort:
+        read = load_settings(os.environ)
+        settings = dataclasses.replace(
+            read,
+            http_host=read.http_host if host is None else host,
+            http_port=read.http_port if port is None else port,
+            workers=read.workers if workers is None else workers,
+        )
         configure_logging(settings.log_format, settings.log_level)
         for path in prepare_installation(settings, SystemClock()):
             log.info("made", path=str(path))
-        embedded = settings.database_url is None
+        manner = Manner(settings.database_url is None, ready_json, watch_stdin)
         with database_server(settings) as running:
-            uvloop.run(_serve(running, embedded=embedded, ready_json=ready_json, watch_stdin=watch_stdin))
-
-
-async def _serve(settings: Settings, *, embedded: bool, ready_json: bool, watch_stdin: bool) -> None:
-    from aiohttp import web
-
-    from settlement.api import create_app, create_runner
-    from settlement.api.app import ADMISSION
-    from settlement.bootstrap import open_base, open_service
-    from terminal_sdk.crypto import backend
-
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, over.set)
-    if watch_stdin:
-        threading.Thread(target=_wait_for_end, args=(loop, over), daemon=True, name="stdin").start()
-    async with open_base(settings) as base, open_service(base) as service:
-        app = create_app(service.engine, base.terminals, settings)
-        runner = create_runner(app, settings)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.http_host, settings.http_port, reuse_address=True)
-            await site.start()
-            url = f"http://{settings.http_host}:{_port_of(runner)}"
-            states = service.links.states()
-            up = sum(1 for state in states.values() if state.ready)
-            log.info("serving", url=url, version=__version__, crypto=backend().name, banks_up=up, banks=len(states))
-            if ready_json:
-                click.echo(json.dumps({"ready": True, "url": url, "pid": os.getpid()}))
-                sys.stdout.flush()
+            sockets = listen(running.http_host, running.http_port)
+            if running.workers == 1:
+                uvloop.run(_alone(sockets, running, manner, last_resort))
             else:
-                _banner(url, settings, embedded=embedded, up=up, banks=len(states))
-            await over.wait()
-            log.info("draining", under_way=service.engine.under_way)
-            app[ADMISSION].close()
-        finally:
-            # Stops listening first, then waits for the requests under way; the engine drains after it.
-            with contextlib.suppress(asyncio.CancelledError):
-                await runner.cleanup()
+                uvloop.run(_with_workers(sockets, running, manner))
+            last_resort.disarm()
+
+
+async def _alone(sockets: Sequence[socket.socket], settings: Settings, manner: Manner, last_resort: LastResort) -> None:
+    from settlement.cli.database_keeper import kept_database
+    from settlement.cli.serving import serve_on, stop_event, url_of
+
+    url = url_of(settings.http_host, sockets)
+    over = stop_event(signal.SIGTERM, signal.SIGINT, watch_stdin=manner.watch_stdin)
+    async with kept_database(manner.kept_dir(settings)):
+        await serve_on(sockets, settings, over, lambda up: _say_ready(url, settings, manner, up, []), last_resort)
+
+
+async def _with_workers(sockets: Sequence[socket.socket], settings: Settings, manner: Manner) -> None:
+    from settlement.bootstrap import open_base
+    from settlement.cli.database_keeper import kept_database
+    from settlement.cli.serving import FORCED_EXIT, stop_event, url_of
+    from settlement.cli.workers import Workers
+
+    url = url_of(settings.http_host, sockets)
+    port = sockets[0].getsockname()[1]
+    over = stop_event(signal.SIGTERM, signal.SIGINT, watch_stdin=manner.watch_stdin)
+    async with open_base(settings) as base:  # migrated and checked, once, before the first worker looks
+        offered = int(await base.pool.fetchval("show max_connections"))
+    if settings.workers * settings.db_pool_max > offered:
+        log.warning("too_few_connections", workers=settings.workers, each=settings.db_pool_max, offered=offered)
+    async with kept_database(manner.kept_dir(settings)):
+        crew = Workers(sockets, settings, settings.data_dir / f"metrics-{port}")
+        up = await crew.start()
+        _say_ready(url, settings, manner, up, crew.pids)
+        await over.wait()
+        log.info("draining", workers=len(crew.pids), drain_s=settings.drain_s)
+        all_ended = await crew.stop()
     log.info("stopped")
+    if not all_ended:
+        raise SystemExit(FORCED_EXIT)
 
 
-def _banner(url: str, settings: Settings, *, embedded: bool, up: int, banks: int) -> None:
+def _say_ready(url: str, settings: Settings, manner: Manner, up: Up, workers: Sequence[int]) -> None:
+    if manner.ready_json:
+        click.echo(json.dumps({"ready": True, "url": url, "pid": os.getpid(), "workers": list(workers)}))
+    else:
+        _banner(url, settings, manner, up)
+    sys.stdout.flush()
+
+
+def _banner(url: str, settings: Settings, manner: Manner, up: Up) -> None:
     from terminal_sdk.crypto import backend
 
-    database = f"embedded PostgreSQL under {settings.data_dir}" if embedded else "configured PostgreSQL"
+    database = f"embedded PostgreSQL under {settings.data_dir}" if manner.embedded else "configured PostgreSQL"
+    workers = f"  workers    {settings.workers} processes on the port\n" if settings.workers > 1 else ""
     click.echo(
         f"settlement {__version__}\n"
         f"  terminals  {url}/v1   (description {url}/openapi.json, page {url}/docs)\n"
         f"  health     {url}/healthz  {url}/readyz  {url}/metrics\n"
+        f"{workers}"
         f"  database   {database}\n"
-        f"  banks      {up} of {banks} links up\n"
+        f"  banks      {up.banks_up} of {up.banks} links up\n"
         f"  crypto     {backend().name}\n"
         f"  stop       Ctrl-C or SIGTERM; drains for {settings.drain_s} s"
     )
-    sys.stdout.flush()
-
-
-def _port_of(runner: AppRunner) -> int:
-    port: int = runner.addresses[0][1]
-    return port
-
-
-def _wait_for_end(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:
-    while os.read(sys.stdin.fileno(), 4_096):
-        pass
-    loop.call_soon_threadsafe(over.set)

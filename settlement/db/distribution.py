@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-REFERENCE: Final = frozenset({"institution", "terminal", "leg_rule", "partition_plan"})
+REFERENCE: Final = frozenset({"institution", "terminal", "leg_rule", "partition_plan", "sealed_table"})
 """Small tables, copied to every node."""
 
-LOCAL: Final = frozenset({"schema_migration", "terminal_session", "request_nonce", "terminal_event"})
-"""Tables of the coordinating node: sessions and nonces of terminals, and what operators did to them."""
+LOCAL: Final = frozenset(
+    {"schema_migration", "terminal_session", "request_nonce", "terminal_event", "seal", "seal_leaf"}
+)
+"""Tables of one node: sessions and nonces of terminals, and what operators did to them, on the coordinating one; each
+node's seals of its own rows, because transactions are numbered by node (decision 18)."""
 
 DISTRIBUTED: Final = {
     "person": "person_id",
@@ -26,10 +29,12 @@ DISTRIBUTED: Final = {
     "settlement": "person_id",
     "settlement_bill": "person_id",
     "undo": "person_id",
+    "undo_line": "person_id",
     "leg": "person_id",
     "leg_move": "person_id",
     "receipt": "person_id",
     "outbox_event": "person_id",
+    "case_alarm": "person_id",
     "person_index": "blind_index",
     "card_index": "blind_index",
     "idempotency": "institution_id",

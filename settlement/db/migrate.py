@@ -72,6 +72,17 @@ async def migrate(connection: Connection, directory: Traversable | None = None) 
     return [migration.label for migration in missing]
 
 
+async def check_migrated(connection: Connection) -> None:
+    """Refuse a database that is not exactly at this release; changes nothing. Raises ``MigrationError``."""
+    migrations = read_migrations()
+    applied = await connection.fetch("SELECT version, name, digest FROM schema_migration ORDER BY version")
+    _check_history(migrations, applied)
+    if len(applied) < len(migrations):
+        raise MigrationError(
+            f"the database is before migration {migrations[len(applied)].label}; restart the service as a whole"
+        )
+
+
 def read_migrations(directory: Traversable | None = None) -> list[Migration]:
     """All migration files in order. Raises ``MigrationError`` for a bad name, a gap or a number used twice."""
     source = directory if directory is not None else importlib.resources.files("settlement.db") / "migrations"

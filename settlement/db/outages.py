@@ -23,6 +23,7 @@ OUTAGES_FOR_ALL = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # used after the server said that it hangs up, and before it was seen to
     DatabaseRefused,
     ConnectionError,
     TimeoutError,

@@ -8,7 +8,7 @@ import msgspec
 
 from settlement.errors import ServiceError
 from terminal_sdk.crypto import sm3
-from terminal_sdk.wire import QuoteRequest, ReversalByKeyRequest, ReversalRequest, SettlementRequest
+from terminal_sdk.wire import QuoteRequest, RefundRequest, ReversalByKeyRequest, ReversalRequest, SettlementRequest
 
 SERVICE_DATE_DAYS_BACK = 366
 
@@ -30,8 +30,8 @@ def check_consent(request: SettlementRequest) -> None:
 
 
 def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) -> str:
-    """SM3 (hex) over what a quote is made of: institution, visit, card, lines, and who takes the remainder."""
-    facts = [
+    """SM3 (hex) over what a quote is made of: institution, visit, card, lines, who takes the remainder, consent."""
+    facts: list[object] = [
         institution_id,
         request.visit_no,
         request.visit_type,
@@ -41,10 +41,12 @@ def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) 
         request.total_fen,
         request.remainder,
     ]
+    if request.consent is not None:
+        facts.append(request.consent)
     return sm3(msgspec.json.encode(facts)).hex()
 
 
-def request_digest(request: SettlementRequest | ReversalRequest | ReversalByKeyRequest) -> bytes:
+def request_digest(request: SettlementRequest | ReversalRequest | ReversalByKeyRequest | RefundRequest) -> bytes:
     """SM3 by which a repeated key is compared with its first body.
 
     Without what legitimately differs when a till asks again under the same key after a new card presence or a new
@@ -53,4 +55,6 @@ def request_digest(request: SettlementRequest | ReversalRequest | ReversalByKeyR
     facts = msgspec.to_builtins(request)
     for volatile in ("proof", "pin_block", "wait_ms"):
         facts.pop(volatile, None)
+    if facts.get("consent") is None:  # bodies from before there was this field keep their digest
+        facts.pop("consent", None)
     return sm3(msgspec.json.encode(facts, order="sorted"))

@@ -19,7 +19,9 @@ from settlement.ledger.ledger import Ledger
 class EngineLimits:
     """Figures that bound the engine; times carry their unit.
 
-    ``send_share_percent``: the part of a lease in which a message may still be written to a bank.
+    ``send_share_percent``: the part of a lease in which a message may still be written to a bank ·
+    ``recovery_batch``: legs that recovery works on at a time, ``recovery_per_bank``: those of one bank, about (what is
+    claimed at once comes on top).
     """
 
     cut_over: dt.time = dt.time(0)
@@ -29,6 +31,8 @@ class EngineLimits:
     send_share_percent: int = 50
     recovery_interval_ms: int = 500
     recovery_batch: int = 100
+    recovery_per_bank: int = 25
+    in_doubt_alarm_s: int = 300
     idempotency_retention_days: int = 400
     hold_attempts: int = 20
     background_max: int = 5_000

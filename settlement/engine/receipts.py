@@ -14,6 +14,11 @@ _CLASSES = {"A": "甲", "B": "乙", "C": "丙"}
 _NAME_STARTS = 3
 _QUANTITY_COLUMNS = 7
 _AMOUNT_COLUMNS = 12
+_TITLES = {
+    "settlement": ("医保结算单",),
+    "reversal": ("医保结算冲正单", "*** 冲正: 原结算已撤销, 款项退回 ***"),
+    "refund": ("医保结算退费单", "*** 退费: 下列项目款项退回 ***"),
+}
 _NOT_PRINTED = {"Cf", "Mn", "Me"}
 
 _NOTICES = {
@@ -33,7 +38,7 @@ def yuan(amount_fen: int) -> str:
 
 
 def receipt_text(receipt: Receipt, bank_name: str | None = None) -> str:
-    """The text of a receipt, from all its fields but ``text``; for a reversal the amounts stand with a minus sign.
+    """The text of a receipt, from all its fields but ``text``; what goes back stands with a minus sign.
 
     ``bank_name`` is printed in place of the bank's code. Nothing is cut: what does not fit goes on in another row.
     """
@@ -45,16 +50,13 @@ def receipt_text(receipt: Receipt, bank_name: str | None = None) -> str:
 def _head(receipt: Receipt) -> Iterator[str]:
     for piece in wrap(_printed(receipt.institution_name)):
         yield _centred(piece)
-    if receipt.kind == "reversal":
-        yield _centred("医保结算冲正单")
-        yield _centred("*** 冲正: 原结算已撤销, 款项退回 ***")
-    else:
-        yield _centred("医保结算单")
+    for row in _TITLES[receipt.kind]:
+        yield _centred(row)
 
 
 def _circumstances(receipt: Receipt) -> Iterator[str]:
     yield f"单号 {receipt.receipt_id}"
-    if receipt.kind == "reversal":
+    if receipt.kind != "settlement":
         yield f"原单号 {receipt.settlement_id}"
     yield f"时间 {receipt.issued_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
     yield from _pair(f"机构 {receipt.institution_id}", f"终端 {receipt.terminal_id}")
@@ -88,6 +90,8 @@ def _payers(receipt: Receipt) -> Iterator[str]:
 
 
 def _bank(receipt: Receipt, bank_name: str | None) -> Iterator[str]:
+    if receipt.insurance_notice is not None:
+        yield "医保功能已冻结, 经本人同意未使用医保账户"
     if receipt.bank is not None and receipt.split.bank_fen:
         yield from _bank_leg(receipt.bank, bank_name)
     elif receipt.bank_notice is not None and receipt.split.cash_fen:
@@ -101,7 +105,7 @@ def _bank_leg(bank: BankPart, name: str | None) -> Iterator[str]:
 
 
 def _sign(receipt: Receipt) -> int:
-    return -1 if receipt.kind == "reversal" else 1
+    return 1 if receipt.kind == "settlement" else -1
 
 
 def _columns(category: str, name: str, quantity: str, amount: str) -> Iterator[str]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import uuid
 from dataclasses import dataclass
 
-from settlement.banks.directory import Bank
-from settlement.businessdate import business_date
 from settlement.engine.background import Background
 from settlement.engine.bill import request_digest
 from settlement.engine.context import EngineContext
-from settlement.engine.moves import BANK, BANK_RETURN
+from settlement.engine.moves import BANK
+from settlement.engine.undo import carry_back, undo_order
 from settlement.errors import ServiceError
-from settlement.ledger.records import ReversalOrder, SagaKey
+from settlement.ledger.records import SagaKey
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import ReversalByKeyRequest, ReversalRequest
 
@@ -74,55 +72,21 @@ class Reversing:
     ) -> Taken:
         for attempt in range(_CAPTURE_FIRST_ATTEMPTS):
             send_before = self._context.send_before()
-            order = await self._order(who, key, request)
-            outcome, saga_id = await self._context.ledger.request_reversal(order)
-            if outcome == "capture_first":
+            order = await undo_order(self._context, who, key, request)
+            verdict = await self._context.ledger.request_undo(order)
+            if verdict.outcome == "capture_first":
                 # The bank's approval is durable: it is captured, then reversed as a settled bill.
                 await self._capture(key, attempt)
                 continue
-            if outcome == "key_reused":
+            if verdict.outcome == "key_reused":
                 raise ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")
-            place = SagaKey(key.person_id, key.acceptance_date, saga_id)
-            in_place = saga_id == key.saga_id
+            place = SagaKey(key.person_id, key.acceptance_date, verdict.saga_id)
             work = None
-            if outcome == "opened":
-                work = self._background.start(self._return(place, send_before), f"return {saga_id}")
-            return Taken(saga_id, place, in_place, work)
+            # Our own id also where the connection broke at COMMIT and the repeated call finds the key known.
+            if verdict.saga_id == order.undo_id:
+                work = carry_back(self._context, self._background, place, send_before)
+            return Taken(verdict.saga_id, place, in_place=verdict.saga_id == key.saga_id, work=work)
         raise ServiceError("NOT_READY", retry_after_ms=1_000)
-
-    async def _order(
-        self, who: TerminalIdentity, key: SagaKey, request: ReversalRequest | ReversalByKeyRequest
-    ) -> ReversalOrder:
-        now = self._context.clock.now()
-        return ReversalOrder(
-            institution_id=who.institution_id,
-            terminal_id=who.terminal_id,
-            idempotency_key=request.idempotency_key,
-            body_digest="\\x" + request_digest(request).hex(),
-            undo_id=self._context.ids.uuid(),
-            person_id=key.person_id,
-            acceptance_date=key.acceptance_date,
-            settlement_id=key.saga_id,
-            reason=request.reason,
-            verb=await self._verb(key, now),
-            requested_at=now,
-            posting_date=business_date(now, self._context.limits.cut_over),
-            lease_until=self._context.lease_until(now),
-            worker=self._context.worker,
-            key_expires_at=self._context.key_expires_at(now),
-        )
-
-    async def _verb(self, key: SagaKey, now: dt.datetime) -> str:
-        """Rule 5: void before the bank's cut-over, refund after it."""
-        leg = await self._context.ledger.bank_leg(key, BANK)
-        if leg is None or leg.bank_settlement_date is None:
-            return "void"
-        return (
-            "void" if leg.bank_settlement_date == business_date(now, self._bank(leg.bank_code).cut_over) else "refund"
-        )
-
-    def _bank(self, code: str) -> Bank:
-        return self._context.directory[code]
 
     async def _capture(self, key: SagaKey, attempt: int) -> None:
         leg = await self._context.ledger.bank_leg(key, BANK)
@@ -130,8 +94,3 @@ class Reversing:
             await self._context.bank_legs.act(leg, self._context.send_before())
         elif attempt:
             await self._context.clock.sleep(0.1)
-
-    async def _return(self, key: SagaKey, send_before: float) -> None:
-        leg = await self._context.ledger.bank_leg(key, BANK_RETURN)
-        if leg is not None and leg.state == "intended" and leg.fence == 1:
-            await self._context.bank_legs.act(leg, send_before)

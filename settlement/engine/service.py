@@ -17,11 +17,14 @@ from settlement.engine.background import Background
 from settlement.engine.context import EngineContext
 from settlement.engine.receipts import receipt_text
 from settlement.engine.recovery import Recovery
+from settlement.engine.refund import Refunding
 from settlement.engine.reverse import Reversing, Taken
 from settlement.engine.settle import Settling
 from settlement.engine.views import (
     bank_part,
     buried_reversal,
+    insurance_left_out,
+    refund_view,
     reversal_in_place,
     reversal_view,
     settlement_view,
@@ -37,6 +40,8 @@ from terminal_sdk.wire import (
     QuoteRequest,
     Receipt,
     ReceiptLine,
+    Refund,
+    RefundRequest,
     Reversal,
     ReversalByKeyRequest,
     ReversalRequest,
@@ -45,7 +50,7 @@ from terminal_sdk.wire import (
 )
 
 _POLL_S = 0.1
-_REVERSAL_WAIT_S = 10.0
+_UNDO_WAIT_S = 10.0
 _AWAY_RETRY_MS = 2_000
 
 log = structlog.get_logger("settlement.engine")
@@ -60,7 +65,9 @@ class SettlementEngine:
         self._background = Background(context.limits.background_max)
         self._settling = Settling(context, self._background)
         self._reversing = Reversing(context, self._background)
+        self._refunding = Refunding(context, self._background)
         self.recovery = Recovery(context, self._background)
+        self._hurried = asyncio.Event()
         metrics.UNDER_WAY.set_function(lambda: self._background.size)
         metrics.BATCH_QUEUE.set_function(lambda: context.ledger.depth)
 
@@ -72,6 +79,10 @@ class SettlementEngine:
         """Stop claiming and wait for what is under way; returns how many tasks were left to the next start."""
         await self.recovery.stop()
         return await self._background.drain(timeout_s)
+
+    def hurry(self) -> None:
+        """Answer those who wait with what stands now: the process ends, and what is under way is recovery's."""
+        self._hurried.set()
 
     @property
     def under_way(self) -> int:
@@ -144,8 +155,28 @@ class SettlementEngine:
         with _outages_told():
             return await self._reversal_status(who, reversal_id)
 
+    async def refund(
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: RefundRequest, waits: Waits = ALWAYS
+    ) -> Refund:
+        """Give lines of a settled bill back, or give the first answer again."""
+        with _outages_told():
+            refunded = await self._refunding.refund(who, settlement_id, request)
+            if refunded.work is not None:
+                await self._carried_back(refunded.work, waits)
+            view = refund_view(await self._undo_row(refunded.key))
+        metrics.REFUNDS.labels(view.state).inc()
+        return view
+
+    async def refund_status(self, who: TerminalIdentity, refund_id: uuid.UUID) -> Refund:
+        """What became of a refund of this institution."""
+        with _outages_told():
+            found = await self._context.ledger.find_saga(who.institution_id, refund_id)
+            if found is None or found[0] != "refund":
+                raise ServiceError("REFUND_UNKNOWN")
+            return refund_view(await self._undo_row(found[1]))
+
     async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> Receipt:
-        """The receipt of a settled bill or a completed reversal of this institution."""
+        """The receipt of a settled bill or of a completed reversal or refund of this institution."""
         with _outages_told():
             found = await self._context.ledger.find_saga(who.institution_id, receipt_id)
             facts = None if found is None else await self._context.ledger.receipt_facts(found[1])
@@ -160,13 +191,25 @@ class SettlementEngine:
     async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
         deadline = self._context.clock.monotonic() + wait_s
         if work is not None:
-            # Shielded by wait(): a till that goes away does not end the saga.
-            await asyncio.wait({work}, timeout=wait_s)
+            await self._patient(work, wait_s)
         while True:
             view = settlement_view(await self._status_row(key))
-            if view.state != "pending" or work is not None or self._context.clock.monotonic() >= deadline:
+            over = self._hurried.is_set() or self._context.clock.monotonic() >= deadline
+            if view.state != "pending" or work is not None or over:
                 return view
             await self._context.clock.sleep(_POLL_S)
+
+    async def _patient(self, work: asyncio.Task[None], wait_s: float) -> None:
+        """Wait for a saga's step. A till that goes away does not end it: it is waited for, never awaited."""
+        hurried = asyncio.create_task(self._hurried.wait())
+        try:
+            await asyncio.wait({work, hurried}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+
+    async def _carried_back(self, work: asyncio.Task[None], waits: Waits) -> None:
+        with waits(RETURNS) as granted:
+            await self._patient(work, _UNDO_WAIT_S if granted else 0.0)
 
     async def _reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> Reversal:
         found = await self._context.ledger.find_saga(who.institution_id, reversal_id)
@@ -174,12 +217,10 @@ class SettlementEngine:
             raise ServiceError("SETTLEMENT_UNKNOWN")
         kind, key = found
         if kind == "reversal":
-            row = await self._context.ledger.reversal_status(key)
-            if row is None:
-                raise ServiceError("SETTLEMENT_UNKNOWN")
+            row = await self._undo_row(key)
             return reversal_view(row, row["idempotency_key"])
         row = await self._status_row(key)
-        if row["decision"] != "backward":
+        if kind != "settlement" or row["decision"] != "backward":
             raise ServiceError("SETTLEMENT_UNKNOWN")
         return reversal_in_place(row, row["idempotency_key"])
 
@@ -191,18 +232,20 @@ class SettlementEngine:
 
     async def _taken(self, taken: Taken, reversal_key: str, waits: Waits) -> Reversal:
         if taken.work is not None:
-            with waits(RETURNS) as granted:
-                await asyncio.wait({taken.work}, timeout=_REVERSAL_WAIT_S if granted else 0.0)
+            await self._carried_back(taken.work, waits)
         if taken.key is None:
             return buried_reversal(taken.reversal_id, reversal_key)
         if taken.in_place:
             # What was turned back just now is due at once; the bank need not wait for the next round.
             await self.recovery.sweep()
             return reversal_in_place(await self._status_row(taken.key), reversal_key)
-        row = await self._context.ledger.reversal_status(taken.key)
+        return reversal_view(await self._undo_row(taken.key), reversal_key)
+
+    async def _undo_row(self, key: SagaKey) -> Row:
+        row = await self._context.ledger.undo_status(key)
         if row is None:
             raise ServiceError("SETTLEMENT_UNKNOWN")
-        return reversal_view(row, reversal_key)
+        return row
 
     async def _receipt(self, receipt_id: uuid.UUID, facts: Row) -> Receipt:
         lines = msgspec.convert(facts["lines"], list[ReceiptLine], strict=False)
@@ -227,6 +270,7 @@ class SettlementEngine:
             split=split,
             bank=bank,
             bank_notice=facts["bank_notice"],
+            insurance_notice=insurance_left_out(facts),
             text="",
         )
         known = None if bank is None else self._context.directory.banks.get(bank.bank)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from settlement.businessdate import business_date
-from settlement.cards.checks import bank_notice, check_usable
+from settlement.cards.checks import bank_notice, check_usable, insurance_notice
 from settlement.cards.model import CardContext
 from settlement.cards.proof import verify_proof
 from settlement.engine.background import Background
@@ -80,7 +80,7 @@ class Settling:
         """Say who would pay what, bind it to this bill, and let it expire. Changes nothing."""
         check_bill(request, self._context.today())
         card = await self._context.cards.load(request.card.card_number)
-        check_usable(card, request.card, self._context.clock.now())
+        _check_card(request, card, self._context.clock.now())
         return self._offer(who, request, card)
 
     async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Accepted:
@@ -117,7 +117,7 @@ class Settling:
     ) -> Accepted:
         agreement = self._agreement(who, request)
         self._background.check_room()
-        check_usable(card, request.card, self._context.clock.now())
+        _check_card(request, card, self._context.clock.now())
         await verify_proof(
             card,
             request.proof,
@@ -189,7 +189,7 @@ class Settling:
                 return card
             case "card_changed":
                 fresh = await self._context.cards.load(request.card.card_number)
-                check_usable(fresh, request.card, self._context.clock.now())
+                _check_card(request, fresh, self._context.clock.now())
                 return fresh
             case "counter_replayed":
                 raise ServiceError("CARD_COUNTER_REPLAYED", field="proof.counter")
@@ -240,6 +240,7 @@ class Settling:
             ),
             bank_notice=notice,
             expires_at=expires_at,
+            insurance_notice=insurance_notice(card),
         )
 
     def _hold_request(
@@ -281,6 +282,7 @@ class Settling:
             agreed=agreement.text,
             on_bank_decline=request.on_bank_decline,
             bank_notice=notice,
+            consent=request.consent if insurance_notice(card) else None,
             bank_code=self._context.directory.route(card.bank_code) if split.bank_fen and card.bank_code else None,
             issuer=card.bank_code,
             posting_date=today,
@@ -299,6 +301,11 @@ def judge_known(known: KnownKey, digest: bytes) -> SagaKey:
     return known.key
 
 
+def _check_card(request: QuoteRequest | SettlementRequest, card: CardContext, now: dt.datetime) -> None:
+    """Refuse a card that may not be used; a frozen insurance side is left out where the patient agreed to it."""
+    check_usable(card, request.card, now, without_insurance=request.consent == "without_insurance")
+
+
 def _split(request: QuoteRequest | SettlementRequest, card: CardContext) -> tuple[Split, str | None]:
     """The split by these balances, and why the bank is not asked although the till would have it asked."""
     payer: RemainderPayer = request.remainder
@@ -308,5 +315,7 @@ def _split(request: QuoteRequest | SettlementRequest, card: CardContext) -> tupl
         if notice is not None:
             payer = "cash"
     balances = Balances(card.current_year_available_fen, card.carried_over_available_fen, card.account_version)
+    if insurance_notice(card) is not None:
+        balances = Balances(0, 0, card.account_version)
     split = split_bill(request.lines, balances, payer)
     return split, notice if split.cash_fen else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 import msgspec
 
 from settlement.engine.declines import DECLINES
 from settlement.ledger.records import Row
-from terminal_sdk.wire import BankPart, Decline, Reversal, Settlement, Split, SplitPart
+from terminal_sdk.wire import BankPart, Decline, Refund, Reversal, Settlement, Split, SplitPart
 
 FINAL_STATES = frozenset({"settled", "declined", "reversed"})
 
@@ -32,7 +31,15 @@ def settlement_view(row: Row) -> Settlement:
         decline=_decline(row),
         receipt_id=None if row["receipt_id"] is None else str(row["receipt_id"]),
         reversal_id=None if row["reversal_id"] is None else str(row["reversal_id"]),
+        returned_fen=row["returned_fen"],
+        refund_ids=[str(each) for each in row["refund_ids"] or ()],
+        insurance_notice=insurance_left_out(row),
     )
+
+
+def insurance_left_out(row: Row) -> str | None:
+    """Why the insurance accounts paid nothing, by the patient's consent; None where there was no need of it."""
+    return "CARD_FROZEN" if row["consent"] == "without_insurance" else None
 
 
 def split_view(row: Row) -> Split:
@@ -103,16 +110,31 @@ def reversal_view(row: Row, reversal_key: str) -> Reversal:
     )
 
 
-def _returned(row: Any) -> Split:
-    paid = (row["current_year_fen"], row["carried_over_fen"], row["bank_fen"], row["cash_fen"])
-    current_year_fen, carried_over_fen, bank_fen, cash_fen = paid
+def refund_view(row: Row) -> Refund:
+    """A refund as the terminal sees it: complete when its receipt stands."""
+    done = row["issued_at"] is not None
+    return Refund(
+        refund_id=str(row["undo_id"]),
+        idempotency_key=row["idempotency_key"],
+        settlement_id=str(row["settlement_id"]),
+        state="refunded" if done else "refunding",
+        final=done,
+        returned=_returned(row),
+        bank=bank_part(row, row["bank_fen"]),
+        receipt_id=str(row["undo_id"]) if done else None,
+    )
+
+
+def _returned(row: Row) -> Split:
+    """What an undo gives back, and to whom."""
     return Split(
-        total_fen=sum(paid),
-        own_expense_fen=0,
-        current_year_fen=current_year_fen,
-        carried_over_fen=carried_over_fen,
-        bank_fen=bank_fen,
-        cash_fen=cash_fen,
+        total_fen=row["current_year_fen"] + row["carried_over_fen"] + row["bank_fen"] + row["cash_fen"],
+        own_expense_fen=row["own_expense_fen"],
+        current_year_fen=row["current_year_fen"],
+        carried_over_fen=row["carried_over_fen"],
+        bank_fen=row["bank_fen"],
+        cash_fen=row["cash_fen"],
+        parts=msgspec.convert(row["parts"], list[SplitPart]),
     )
 
 

@@ -11,15 +11,17 @@ import msgspec
 
 from settlement.db.batcher import Batcher
 from settlement.db.queries import load_queries
+from settlement.ledger.cases import OpenCase, count_open_cases, raise_case_alarms
 from settlement.ledger.records import (
     BankEvidence,
     BankLeg,
     HoldRequest,
     HoldVerdict,
     KnownKey,
-    ReversalOrder,
     Row,
     SagaKey,
+    UndoOrder,
+    UndoVerdict,
 )
 
 SQL = load_queries("settlement.ledger", "sql/ledger.sql")
@@ -37,14 +39,14 @@ class Ledger:
         limits = {"batch_max": batch_max, "queue_max": queue_max, "lanes": lanes}
         self._holds: Batcher[HoldRequest, HoldVerdict] = Batcher(self._hold_batch, **limits)
         self._debits: Batcher[tuple[BankEvidence, dt.datetime], str] = Batcher(self._debit_batch, **limits)
-        self._reversals: Batcher[ReversalOrder, tuple[str, uuid.UUID]] = Batcher(self._reversal_batch, **limits)
+        self._undos: Batcher[UndoOrder, UndoVerdict] = Batcher(self._undo_batch, **limits)
         self._keys: Batcher[tuple[str, str], KnownKey | None] = Batcher(self._key_batch, **limits)
         self._statuses: Batcher[SagaKey, Row | None] = Batcher(self._status_batch, **limits)
 
     @property
     def depth(self) -> int:
         """How many calls wait for a batch, over all functions."""
-        batchers = (self._holds, self._debits, self._reversals, self._keys, self._statuses)
+        batchers = (self._holds, self._debits, self._undos, self._keys, self._statuses)
         return sum(batcher.depth for batcher in batchers)
 
     async def hold(self, request: HoldRequest) -> HoldVerdict:
@@ -73,12 +75,9 @@ class Ledger:
         rows = await self._pool.fetch(SQL["decide_backward"], msgspec.json.encode(item).decode(), cause, now)
         return bool(rows)
 
-    async def request_reversal(self, order: ReversalOrder) -> tuple[str, uuid.UUID]:
-        """Take a settlement back whole; returns the outcome and the id of what stands for the reversal.
-
-        Outcomes: ``opened`` | ``turned`` | ``known`` | ``key_reused`` | ``capture_first``.
-        """
-        return await self._reversals.submit(order)
+    async def request_undo(self, order: UndoOrder) -> UndoVerdict:
+        """Open a reversal or refund, or find what stands for it. Nothing changed unless ``opened`` or ``turned``."""
+        return await self._undos.submit(order)
 
     async def bury_key(
         self,
@@ -103,7 +102,7 @@ class Ledger:
         return await self._keys.submit((institution_id, idempotency_key))
 
     async def find_saga(self, institution_id: str, saga_id: uuid.UUID) -> tuple[str, SagaKey] | None:
-        """The kind (``settlement`` | ``reversal``) and place of a saga of this institution, or None."""
+        """The kind (``settlement`` | ``reversal`` | ``refund``) and place of a saga of this institution, or None."""
         row = await self._pool.fetchrow(SQL["find_saga"], institution_id, saga_id)
         return None if row is None else (row["kind"], SagaKey(row["person_id"], row["acceptance_date"], saga_id))
 
@@ -111,19 +110,20 @@ class Ledger:
         """A settlement's facts and derived state (view ``settlement_status``), or None."""
         return await self._statuses.submit(key)
 
-    async def reversal_status(self, key: SagaKey) -> Row | None:
-        """A reversal saga's facts, or None."""
-        return await self._pool.fetchrow(SQL["reversal_status"], key.person_id, key.acceptance_date, key.saga_id)
+    async def undo_status(self, key: SagaKey) -> Row | None:
+        """The facts of a reversal or refund, with what it gives back line by line, or None."""
+        return await self._pool.fetchrow(SQL["undo_status"], key.person_id, key.acceptance_date, key.saga_id)
 
     async def receipt_facts(self, key: SagaKey) -> Row | None:
         """What a receipt shows, but the patient's name; None where no receipt exists (yet)."""
         return await self._pool.fetchrow(SQL["receipt_facts"], key.person_id, key.acceptance_date, key.saga_id)
 
     async def claim_due_legs(
-        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int
+        self, now: dt.datetime, worker: str, lease_until: dt.datetime, limit: int, full: Sequence[str] = ()
     ) -> list[BankLeg]:
-        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9)."""
-        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit)
+        """Claim legs that are due and that nobody holds; the fencing number rises (rule 9). None of the banks in
+        ``full``."""
+        rows = await self._pool.fetch(SQL["claim_due_legs"], now, worker, lease_until, limit, list(full))
         return [_bank_leg(row) for row in rows]
 
     async def bank_leg(self, key: SagaKey, leg: str) -> BankLeg | None:
@@ -143,9 +143,13 @@ class Ledger:
         writable: bool = await self._pool.fetchval(SQL["takes_writes"])
         return writable
 
-    async def in_doubt(self, now: dt.datetime) -> list[Row]:
-        """Legs that are not final, by kind and bank: their number and the age of the oldest in seconds."""
-        return list(await self._pool.fetch(SQL["in_doubt"], now))
+    async def count_open_cases(self, now: dt.datetime, old_before: dt.datetime) -> list[Row]:
+        """See ``settlement.ledger.cases``."""
+        return await count_open_cases(self._pool, now, old_before)
+
+    async def raise_case_alarms(self, now: dt.datetime, old_before: dt.datetime) -> list[OpenCase]:
+        """See ``settlement.ledger.cases``."""
+        return await raise_case_alarms(self._pool, now, old_before)
 
     async def _hold_batch(self, items: Sequence[HoldRequest]) -> list[HoldVerdict]:
         rows = await self._pool.fetch(SQL["hold_settlements"], _numbered(items))
@@ -165,9 +169,9 @@ class Ledger:
         rows = await self._pool.fetch(SQL["record_debit_answers"], _numbered([each for each, _ in items]), latest)
         return [row["action"] for row in rows]
 
-    async def _reversal_batch(self, items: Sequence[ReversalOrder]) -> list[tuple[str, uuid.UUID]]:
-        rows = await self._pool.fetch(SQL["request_reversals"], _numbered(items))
-        return [(row["outcome"], row["saga_id"]) for row in rows]
+    async def _undo_batch(self, items: Sequence[UndoOrder]) -> list[UndoVerdict]:
+        rows = await self._pool.fetch(SQL["request_undos"], _numbered(items))
+        return [UndoVerdict(row["outcome"], row["saga_id"], row["line_no"], row["left_fen"]) for row in rows]
 
     async def _key_batch(self, items: Sequence[tuple[str, str]]) -> list[KnownKey | None]:
         found: list[KnownKey | None] = [None] * len(items)
@@ -180,7 +184,7 @@ class Ledger:
 
     async def _status_batch(self, items: Sequence[SagaKey]) -> list[Row | None]:
         found: dict[SagaKey, Row] = {}
-        for date in {key.acceptance_date for key in items}:  # one, but for the minutes around midnight
+        for date in dict.fromkeys(key.acceptance_date for key in items):  # one, but for the minutes around midnight
             keys = [key for key in items if key.acceptance_date == date]
             rows = await self._pool.fetch(
                 SQL["settlement_statuses"], [key.person_id for key in keys], date, [key.saga_id for key in keys]

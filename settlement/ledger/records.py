@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from terminal_sdk.wire import FeeLine, SplitPart
+from terminal_sdk.wire import FeeLine, RefundLine, SplitPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     agreed: str
     on_bank_decline: str
     bank_notice: str | None
+    consent: str | None
     bank_code: str | None
     issuer: str | None
     posting_date: dt.date
@@ -91,9 +92,14 @@ class BankEvidence(Struct, frozen=True, kw_only=True):
     next_attempt_at: dt.datetime | None = None
 
 
-class ReversalOrder(Struct, frozen=True, kw_only=True):
-    """A reversal to open. Mirrors SQL type `reversal_request`."""
+class UndoOrder(Struct, frozen=True, kw_only=True):
+    """A reversal or refund to open. Mirrors SQL type `undo_request`.
 
+    ``lines``: of a refund, which lines and how much of each (fen; None: what is left); None for a reversal.
+    ``verb``: what the bank's day of the debit still allows, ``void`` or ``refund``.
+    """
+
+    kind: Literal["reversal", "refund"]
     institution_id: str
     terminal_id: str
     idempotency_key: str
@@ -103,7 +109,8 @@ class ReversalOrder(Struct, frozen=True, kw_only=True):
     acceptance_date: dt.date
     settlement_id: uuid.UUID
     reason: str
-    verb: str
+    verb: Literal["void", "refund"]
+    lines: list[RefundLine] | None = None
     requested_at: dt.datetime
     posting_date: dt.date
     lease_until: dt.datetime
@@ -111,11 +118,29 @@ class ReversalOrder(Struct, frozen=True, kw_only=True):
     key_expires_at: dt.datetime
 
 
+UndoOutcome = Literal[
+    "opened", "turned", "known", "key_reused", "capture_first", "not_settled_yet", "taken_back", "exceeds_line"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UndoVerdict:
+    """What became of an undo order; ``saga_id`` is what stands for it.
+
+    For ``exceeds_line``: which line, and what is left of it in fen (-1: the bill has no such line).
+    """
+
+    outcome: UndoOutcome
+    saga_id: uuid.UUID
+    line_no: int | None = None
+    left_fen: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class KnownKey:
     """What an idempotency key was used for. ``key`` is None for a tombstone."""
 
-    operation: Literal["settlement", "reversal", "tombstone"]
+    operation: Literal["settlement", "reversal", "refund", "tombstone"]
     body_digest: bytes
     saga_id: uuid.UUID
     key: SagaKey | None

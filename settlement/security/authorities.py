@@ -40,7 +40,7 @@ def create_authorities(folder: Path, clock: Clock) -> list[Path]:
         authority = CertificateAuthority.create_root(
             name, now - dt.timedelta(days=1), now + dt.timedelta(days=365 * _YEARS)
         )
-        if _write_once(path, authority.to_pem()):
+        if write_once(path, authority.to_pem()):
             made.append(path)
     return made
 
@@ -51,20 +51,29 @@ def load_authorities(folder: Path) -> Authorities:
 
 
 def _load(path: Path) -> CertificateAuthority:
+    text = read_private(path, "authority")
     try:
-        if path.stat().st_mode & 0o077:
-            raise AuthorityError(f"{path} can be read by others: chmod 600 {path}")
-        return CertificateAuthority.from_pem(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
-        raise AuthorityError(f"there is no authority at {path}; `settlement init` makes one") from None
-    except (OSError, UnicodeDecodeError, CryptoError) as error:
+        return CertificateAuthority.from_pem(text)
+    except CryptoError as error:
         raise AuthorityError(f"cannot read the authority {path}: {error}") from error
 
 
-def _write_once(path: Path, text: str) -> bool:
+def read_private(path: Path, what: str) -> str:
+    """The text of a file with a private key. Raises ``AuthorityError`` where it is missing or open to others."""
+    try:
+        if path.stat().st_mode & 0o077:
+            raise AuthorityError(f"{path} can be read by others: chmod 600 {path}")
+        return path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        raise AuthorityError(f"there is no {what} at {path}; `settlement init` makes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthorityError(f"cannot read the {what} {path}: {error}") from error
+
+
+def write_once(path: Path, text: str, *, mode: int = 0o600) -> bool:
     """Write durably and never over what is there; False if another process was first."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(text)

@@ -17,12 +17,15 @@ class Exit(IntEnum):
     REVERSED = 11
     REFUSED = 12
     NOT_YET_KNOWN = 13
+    WAITING = 14
     UNREACHABLE = 20
     SIGN_IN_REFUSED = 21
     ENROLMENT_REFUSED = 22
     JOURNAL = 30
     ATTEMPT_OPEN = 31
     HOME = 32
+    FORWARDING = 33
+    QUEUE_FULL = 34
     PRINTING = 40
     FAILURE = 70
 
@@ -38,12 +41,15 @@ MEANINGS: dict[Exit, str] = {
     Exit.REFUSED: "refused by the service: nothing was changed; the message says what to mend",
     Exit.NOT_YET_KNOWN: "not yet known: it may be paid or not; do not charge in another way before status or journal"
     " recover have told",
+    Exit.WAITING: "something waits: to be sent, to be learned or to be handed out; waiting shows what",
     Exit.UNREACHABLE: "the service cannot be reached, or something else answers; nothing was sent",
     Exit.SIGN_IN_REFUSED: "the service refused this terminal's sign-in; nothing was sent",
     Exit.ENROLMENT_REFUSED: "the service refused the enrolment code or the request",
     Exit.JOURNAL: "the journal cannot be opened, read or written; nothing was sent",
     Exit.ATTEMPT_OPEN: "an open attempt holds a line of this bill, or the key is another bill's; nothing was sent",
     Exit.HOME: "the till's folder: not enrolled, unreadable, or open to other users",
+    Exit.FORWARDING: "another forwarder is at work on this till's journal",
+    Exit.QUEUE_FULL: "so much waits for the service that nothing new is begun; nothing was sent",
     Exit.PRINTING: "the receipt is there, but could not be printed",
     Exit.FAILURE: "a failure nobody foresaw; open attempts are in the journal",
 }

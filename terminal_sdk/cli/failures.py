@@ -17,7 +17,7 @@ DEBUG_VARIABLE = "SETTLEMENT_TERMINAL_DEBUG"
 
 
 class Interrupted(TerminalError):
-    """Ctrl-C came while something was on its way. ``keys``: the attempts that the journal keeps."""
+    """Ctrl-C, or SIGTERM, came while something was on its way. ``keys``: the attempts that the journal keeps."""
 
     def __init__(self, keys: list[str], *, answered: bool = False) -> None:
         self.keys = keys
@@ -114,6 +114,8 @@ def _known() -> Iterator[tuple[type[Exception], Exit, str]]:
     yield errors.AnswerInvalid, Exit.UNREACHABLE, "; base_url in till.toml may lead to something else"
     yield errors.AttemptStillOpen, Exit.ATTEMPT_OPEN, "; settlement-terminal journal recover, or reverse --key"
     yield errors.KeyReused, Exit.ATTEMPT_OPEN, ""
+    yield errors.QueueFull, Exit.QUEUE_FULL, "; settlement-terminal forward sends them, waiting shows them"
+    yield errors.ForwarderBusy, Exit.FORWARDING, ""
     yield errors.JournalError, Exit.JOURNAL, ""
     yield from ((kind, Exit.HOME, "") for kind in (HomeInvalid, errors.CredentialsInvalid))
     yield errors.InvalidRequest, Exit.USAGE, "; nothing was sent"

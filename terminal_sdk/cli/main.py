@@ -10,15 +10,18 @@ from terminal_sdk.cli.speaking import prepare_screen
 
 _COMMANDS = {
     "enrol": "enrol",
+    "forward": "forward",
     "journal": "journal",
     "plug": "plug",
     "quote": "quote",
     "read": "read",
     "readers": "readers",
     "receipt": "receipt",
+    "refund": "refund",
     "reverse": "reverse",
     "settle": "settle",
     "status": "status",
+    "waiting": "waiting",
 }
 """Command → the module of this package that holds it under the same name."""
 

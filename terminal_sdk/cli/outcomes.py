@@ -11,30 +11,36 @@ from terminal_sdk import wire
 from terminal_sdk.cli.amounts import yuan_of
 from terminal_sdk.cli.exits import Exit
 from terminal_sdk.cli.text import AMOUNT_WIDTH, table
-from terminal_sdk.results import Declined, NotYetKnown, Refused, Result, Reversed, Settled
+from terminal_sdk.journal import Operation
+from terminal_sdk.results import AnyResult, Declined, NotYetKnown, Refunded, Refused, Reversed, Settled
 
-Outcome = Literal["settled", "declined", "reversed", "refused", "not_yet_known"]
+Outcome = Literal["settled", "declined", "reversed", "refunded", "refused", "not_yet_known"]
 
 _NAMES: dict[type, tuple[Outcome, Exit, str]] = {
     Settled: ("settled", Exit.DONE, "paid 已支付"),
     Declined: ("declined", Exit.DECLINED, "declined, nothing was charged 未支付"),
     Reversed: ("reversed", Exit.REVERSED, "reversed, not paid 已冲正"),
+    Refunded: ("refunded", Exit.DONE, "given back 已退款"),
     Refused: ("refused", Exit.REFUSED, "refused, nothing was changed 已拒绝"),
     NotYetKnown: ("not_yet_known", Exit.NOT_YET_KNOWN, "NOT YET KNOWN: may be paid or not 状态未知"),
 }
-_WHAT_TO_DO = "do not charge in another way; settlement-terminal journal recover finds out"
+_WHAT_TO_DO: dict[Operation, str] = {
+    "settlement": "do not charge in another way; settlement-terminal journal recover finds out",
+    "reversal": "it is queued; settlement-terminal forward sends it until it is answered",
+    "refund": "it is queued, do not ask for it anew; settlement-terminal forward sends it until it is answered",
+}
 
 
-def exit_of(result: Result, *, undoing: bool = False) -> Exit:
+def exit_of(result: AnyResult, *, undoing: bool = False) -> Exit:
     """The exit code. ``undoing``: the command was to take a bill back, so that a reversal is what was asked for."""
     if undoing and isinstance(result, Reversed):
         return Exit.DONE
     return _NAMES[type(result)][1]
 
 
-def result_view(result: Result, *, undoing: bool = False) -> dict[str, Any]:
+def result_view(result: AnyResult, *, undoing: bool = False) -> dict[str, Any]:
     """The object of ``--json``; the same keys for every outcome, null where one does not apply. Amounts are fen."""
-    settlement = None if isinstance(result, Refused) else result.settlement
+    settlement = None if isinstance(result, Refused | Refunded) else result.settlement
     refusal = result.detail if isinstance(result, Refused) else None
     reversal = result.reversal if isinstance(result, Reversed) else None
     said = result if isinstance(result, Declined) else refusal
@@ -49,11 +55,12 @@ def result_view(result: Result, *, undoing: bool = False) -> dict[str, Any]:
         "reason": result.reason if isinstance(result, NotYetKnown) else None,
         "settlement": msgspec.to_builtins(settlement),
         "reversal": msgspec.to_builtins(reversal),
+        "refund": msgspec.to_builtins(result.refund) if isinstance(result, Refunded) else None,
         "quote": msgspec.to_builtins(refusal.quote) if refusal else None,
     }
 
 
-def result_lines(result: Result) -> list[str]:
+def result_lines(result: AnyResult) -> list[str]:
     """The outcome for people."""
     return table(_rows(result))
 
@@ -82,6 +89,7 @@ def quote_lines(quote: wire.Quote, bill_number: str) -> list[str]:
             *split_rows(quote.split, all_payers=True),
             ("Left, current year 当年账户余额", money(after.current_year_fen)),
             ("Left, carried over 历年账户余额", money(after.carried_over_fen)),
+            ("No insurance account pays 医保不支付", quote.insurance_notice or ""),
             ("No bank account is asked 不扣银行卡", quote.bank_notice or ""),
             ("Good until 有效至", f"{quote.expires_at:%Y-%m-%d %H:%M:%S}Z"),
         ]
@@ -93,25 +101,26 @@ def money(fen: int) -> str:
     return yuan_of(fen).rjust(AMOUNT_WIDTH)
 
 
-def receipt_id_of(result: Result) -> str | None:
+def receipt_id_of(result: AnyResult) -> str | None:
     """The receipt that proves this outcome, if there is one already."""
     if isinstance(result, Settled):
         return result.settlement.receipt_id or result.settlement_id
     if isinstance(result, Reversed) and result.reversal is not None:
         return result.reversal.receipt_id
-    return None
+    return result.refund.receipt_id if isinstance(result, Refunded) else None
 
 
-def _final(result: Result) -> bool:
-    return result.final if isinstance(result, Reversed) else not isinstance(result, NotYetKnown)
+def _final(result: AnyResult) -> bool:
+    return result.final if isinstance(result, Reversed | Refunded) else not isinstance(result, NotYetKnown)
 
 
-def _rows(result: Result) -> Iterator[tuple[str, str]]:
+def _rows(result: AnyResult) -> Iterator[tuple[str, str]]:
     yield "Outcome 结果", _NAMES[type(result)][2]
     if isinstance(result, Settled):
         yield "Settlement 单号", result.settlement_id
         yield "Total 合计", money(result.split.total_fen)
         yield from split_rows(result.split)
+        yield "No insurance account paid 医保未支付", result.settlement.insurance_notice or ""
         yield "No bank account was asked 不扣银行卡", result.settlement.bank_notice or ""
         yield "COLLECT IN CASH 请收现金", money(result.cash_fen) if result.cash_fen else ""
     elif isinstance(result, Declined):
@@ -123,10 +132,12 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "The bank would pay now 银行卡支付", money(result.quote.split.bank_fen) if result.quote else ""
     elif isinstance(result, Reversed):
         yield from _reversed_rows(result)
+    elif isinstance(result, Refunded):
+        yield from _refunded_rows(result)
     else:
         yield "Seen last 最后状态", result.reason
         yield "Settlement 单号", result.settlement.settlement_id if result.settlement else ""
-        yield "What to do 请注意", _WHAT_TO_DO
+        yield "What to do 请注意", _WHAT_TO_DO[result.operation]
     yield "Key 幂等键", result.idempotency_key
 
 
@@ -143,3 +154,13 @@ def _reversed_rows(result: Reversed) -> Iterator[tuple[str, str]]:
             yield from split_rows(result.reversal.returned)
     if not result.final:
         yield "Bank 银行", "is still being told; nothing is left to do at the till 银行冲正进行中"
+
+
+def _refunded_rows(result: Refunded) -> Iterator[tuple[str, str]]:
+    yield "Refund 退款单号", result.refund.refund_id
+    yield "Settlement 原单号", result.refund.settlement_id
+    yield "Given back 退回合计", money(result.refund.returned.total_fen)
+    yield from split_rows(result.refund.returned)
+    yield "GIVE BACK IN CASH 请退现金", money(result.cash_fen) if result.cash_fen else ""
+    if not result.final:
+        yield "Bank 银行", "is still being told; nothing is left to do at the till 银行退款进行中"

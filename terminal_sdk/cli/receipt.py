@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 from pathlib import Path
 
 import click
@@ -12,9 +14,11 @@ from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.options import home_option, json_option, print_options
 from terminal_sdk.cli.printing import Paper, dressed, print_receipt
-from terminal_sdk.cli.speaking import json_text
+from terminal_sdk.cli.speaking import json_text, say, screen_is_lost
 from terminal_sdk.cli.targets import last_key
 from terminal_sdk.cli.till import Till, open_till
+from terminal_sdk.errors import JournalError
+from terminal_sdk.wire import Receipt
 
 
 @click.command(
@@ -58,10 +62,21 @@ def receipt(
         wanted = receipt_id or _last_id(till)
         found = till.run(till.terminal.receipt(wanted))
         paper = Paper.of(till.settings, printer, pdf, font)
-    shown = found if plain else dressed(found, paper, reprint=True)
-    print_receipt(shown, paper, screen=not as_json)
-    if as_json:
-        click.echo(json_text(msgspec.to_builtins(shown)))
+        shown = found if plain else dressed(found, paper, reprint=True)
+        print_receipt(shown, paper, screen=not as_json)
+        if as_json:
+            say(json_text(msgspec.to_builtins(shown)))
+        if printer or pdf or not screen_is_lost():
+            _mark(till, found)
+
+
+def _mark(till: Till, found: Receipt) -> None:
+    """Whoever prints it again has handed it out, whatever became of it the first time."""
+    with contextlib.suppress(JournalError):
+        for entry in till.journal.not_handed_out():
+            is_it = found.kind == "settlement" and entry.settlement_id == found.settlement_id
+            if is_it and entry.outcome == "settlement":
+                till.journal.mark_handed_out(entry.idempotency_key, dt.datetime.now(dt.UTC))
 
 
 def _last_id(till: Till) -> str:

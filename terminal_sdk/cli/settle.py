@@ -147,9 +147,9 @@ def settle(
                     )
                 )
         with till.minding_ctrl_c(own_key):
-            result = till.follow(result, wait_s)
+            followed = till.follow(result, wait_s)
         paper = None if no_receipt else Paper.of(settings, printer, pdf, font)
-        conclude(till, result, paper, as_json=as_json)
+        conclude(till, followed, paper, as_json=as_json)
 
 
 def _check_stdin(bill_file: IO[str] | None, *, pin_stdin: bool, no_pin: bool, agreed: bool) -> None:

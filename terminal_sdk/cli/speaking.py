@@ -21,7 +21,17 @@ def say(text: str, *, err: bool = False, newline: bool = True) -> None:
     except OSError as error:
         _give_up(sys.stderr if err else sys.stdout)
         if not err:
+            _Screen.lost = True
             say(f"Warning: standard output cannot be written: {error.strerror}; the exit code tells", err=True)
+
+
+def screen_is_lost() -> bool:
+    """Whether something could not be written on standard output, so that nobody has read it."""
+    return _Screen.lost
+
+
+class _Screen:
+    lost = False
 
 
 def json_text(view: Any) -> str:

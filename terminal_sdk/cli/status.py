@@ -44,5 +44,5 @@ def status(home: Home, settlement_id: str | None, key: str | None, last: bool, w
     with open_till(home) as till:
         result = till.run(till.terminal.status(**target_of(till, settlement_id, key)))
         with till.minding_ctrl_c():
-            result = till.follow(result, wait_s)
-        conclude(till, result, None, as_json=as_json)
+            followed = till.follow(result, wait_s)
+        conclude(till, followed, None, as_json=as_json, prints=False)

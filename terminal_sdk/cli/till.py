@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,8 +15,9 @@ from terminal_sdk.cli.failures import Interrupted
 from terminal_sdk.cli.home import Home, TillSettings
 from terminal_sdk.cli.interrupts import CtrlC
 from terminal_sdk.client import Credentials, Terminal
+from terminal_sdk.errors import JournalError
 from terminal_sdk.journal import Journal
-from terminal_sdk.results import NotYetKnown, Result
+from terminal_sdk.results import AnyResult, NotYetKnown, Refunded
 
 T = TypeVar("T")
 _NAMED_MAX = 10
@@ -34,17 +36,24 @@ class Till:
         """One call of the terminal, to its end. Raises what it raises, and ``KeyboardInterrupt``."""
         return self.ctrl_c.run(call)
 
-    def follow(self, result: Result, wait_s: float) -> Result:
+    def follow(self, result: AnyResult, wait_s: float) -> AnyResult:
         """Wait for what is not final yet. Ctrl-C ends the waiting, and nothing else, once the outcome is decided.
 
         Raises ``KeyboardInterrupt`` while it is not.
         """
         try:
+            if isinstance(result, Refunded) or (isinstance(result, NotYetKnown) and result.operation == "refund"):
+                return self.run(self.terminal.wait_refund(result, timeout_s=wait_s))
             return self.run(self.terminal.wait(result, timeout_s=wait_s))
         except KeyboardInterrupt:
             if isinstance(result, NotYetKnown):
                 raise
             return result
+
+    def mark_handed_out(self, result: AnyResult) -> None:
+        """The outcome was shown, its receipt printed. What the journal cannot take comes once more."""
+        with suppress(JournalError):
+            self.journal.mark_handed_out(result.idempotency_key, dt.datetime.now(dt.UTC))
 
     def name_open_attempts(self) -> None:
         """Tell on standard error what an earlier run left open. Raises ``JournalError``."""

@@ -93,7 +93,13 @@ class Caller:
             return RequestRefused(raw.status, detail)
         unproven = "" if proven else "unproven "
         reason = f"{unproven}status {raw.status}{f' {code}' if code else ''}"
-        return NoAnswer(reason, perhaps_processed=not early, retry_after_s=_retry_after_s(raw, detail))
+        return NoAnswer(
+            reason,
+            perhaps_processed=not early,
+            retry_after_s=_retry_after_s(raw, detail),
+            put_off=detail if early else None,
+            code=code if proven else None,
+        )
 
 
 def _retry_after_s(raw: RawAnswer, detail: wire.ErrorDetail | None) -> float | None:

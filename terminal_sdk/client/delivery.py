@@ -19,7 +19,7 @@ from terminal_sdk.clock import Clock
 from terminal_sdk.errors import AnswerInvalid, RequestRefused, ServiceUnreachable, SignInRefused, TerminalError
 from terminal_sdk.journal import Journal, JournalEntry, Operation
 
-Request: TypeAlias = wire.SettlementRequest | wire.ReversalRequest | wire.ReversalByKeyRequest
+Request: TypeAlias = wire.SettlementRequest | wire.ReversalRequest | wire.ReversalByKeyRequest | wire.RefundRequest
 NewPinBlock = Callable[[bytes], Awaitable[str]]
 """The PIN key of a new session → the same PIN as a block under it (hex)."""
 
@@ -30,18 +30,35 @@ class CannotSend(TerminalError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silence:
-    """No answer that can be relied on. ``reason``: what was seen last; ``hopeless``: trying on now is no use."""
+    """No answer that can be relied on. ``reason``: what was seen last; ``hopeless``: trying on now is no use.
+
+    ``put_off``: the service proved that it would not take the request now; ``retry_after_s``: when it may be asked
+    again.
+    """
 
     reason: str
     hopeless: bool = False
+    put_off: wire.ErrorDetail | None = None
+    retry_after_s: float | None = None
 
 
-Verdict: TypeAlias = wire.Settlement | wire.Reversal | wire.ErrorDetail | Silence
+Answer: TypeAlias = wire.Settlement | wire.Reversal | wire.Refund
+Verdict: TypeAlias = Answer | wire.ErrorDetail | Silence
+_ANSWER_TYPES: dict[Operation, type[Answer]] = {
+    "settlement": wire.Settlement,
+    "reversal": wire.Reversal,
+    "refund": wire.Refund,
+}
+_STILL_AT_WORK = frozenset({"TIMED_OUT", "OUTCOME_UNKNOWN"})
+"""The service has the request: its outcome is to be asked for, and sending it again is no use now."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """An attempt at work. ``perhaps_processed``: an earlier send may have reached the service, or may still do so."""
+    """An attempt at work. ``perhaps_processed``: an earlier send may have reached the service, or may still do so.
+
+    ``single``: one send and no more; whoever sends so comes back by itself.
+    """
 
     key: str
     operation: Operation
@@ -52,9 +69,10 @@ class Attempt:
     sent: bool = False
     perhaps_processed: bool = False
     new_pin_block: NewPinBlock | None = None
+    single: bool = False
 
     @classmethod
-    def of(cls, entry: JournalEntry) -> Attempt:
+    def of(cls, entry: JournalEntry, *, single: bool = False) -> Attempt:
         """Take an attempt up again from the journal."""
         was_sent = entry.state != "prepared"
         return cls(
@@ -66,6 +84,7 @@ class Attempt:
             request=request_of(entry),
             sent=was_sent,
             perhaps_processed=was_sent,
+            single=single,
         )
 
     @property
@@ -103,6 +122,8 @@ def request_of(entry: JournalEntry) -> Request | None:
     kind: type[Request] = wire.ReversalRequest
     if entry.operation == "settlement":
         kind = wire.SettlementRequest
+    elif entry.operation == "refund":
+        kind = wire.RefundRequest
     elif entry.path == REVERSALS_PATH:
         kind = wire.ReversalByKeyRequest
     try:
@@ -113,6 +134,7 @@ def request_of(entry: JournalEntry) -> Request | None:
 
 SETTLEMENTS_PATH = "/v1/settlements"
 REVERSALS_PATH = "/v1/reversals"
+REFUNDS_PATH = "/v1/refunds"
 
 
 class Delivery:
@@ -138,7 +160,7 @@ class Delivery:
         """
         granted = Patience(self._clock, min(attempt.granted_s, patience.left_s))
         verdict: Verdict = Silence(reason="not sent")
-        for _ in range(self._policy.rounds_max):
+        for _ in range(1 if attempt.single else self._policy.rounds_max):
             verdict = await self._send_round(attempt, patience)
             if not isinstance(verdict, Silence) or verdict.hopeless:
                 break
@@ -174,14 +196,14 @@ class Delivery:
         return answer
 
     async def _send_round(self, attempt: Attempt, patience: Patience) -> Verdict:
-        tries = self.tries(patience)
+        tries = Tries(self._policy, patience, self._random, single=attempt.single)
         while True:
             try:
                 return await self._send(attempt, tries)
             except NoAnswer as failure:
                 attempt.perhaps_processed = attempt.perhaps_processed or failure.perhaps_processed
-                if not await tries.again(failure):
-                    return Silence(reason=failure.reason, hopeless=tries.hopeless)
+                if self._is_at_work(attempt, failure) or not await tries.again(failure):
+                    return _silence(failure, hopeless=tries.hopeless)
             except SignInRefused as refusal:
                 return Silence(reason=f"sign-in: {refusal.code}", hopeless=True)
             except RequestRefused as refusal:
@@ -192,18 +214,25 @@ class Delivery:
             except CannotSend:
                 return Silence(reason="cannot be sent in a new session")
 
-    async def _send(self, attempt: Attempt, tries: Tries) -> wire.Settlement | wire.Reversal:
+    async def _send(self, attempt: Attempt, tries: Tries) -> Answer:
         if not attempt.sent:
             # From here on a crash leaves doubt, so the journal must say so before the first byte can leave.
             await asyncio.to_thread(self._journal.mark_sent, attempt.key, self._clock.now())
             attempt.sent = True
-        timeout_s = tries.timeout_s(attempt.granted_s)
-        if attempt.operation == "reversal":
-            return await self._caller.once("POST", attempt.path, wire.Reversal, attempt.body_for, timeout_s)
-        answer = await self._caller.once("POST", attempt.path, wire.Settlement, attempt.body_for, timeout_s)
-        if answer.idempotency_key != attempt.key:
+        answer: Answer = await self._caller.once(
+            "POST",
+            attempt.path,
+            _ANSWER_TYPES[attempt.operation],
+            attempt.body_for,
+            tries.timeout_s(attempt.granted_s),
+        )
+        # A reversal under another key than the first one's is answered with the first one.
+        if attempt.operation != "reversal" and answer.idempotency_key != attempt.key:
             raise NoAnswer("answer for another key", perhaps_processed=True)
         return answer
+
+    def _is_at_work(self, attempt: Attempt, failure: NoAnswer) -> bool:
+        return attempt.operation == "settlement" and failure.code in _STILL_AT_WORK
 
     async def _wait_as_told(self, detail: wire.ErrorDetail, tries: Tries) -> bool:
         """A refusal that says when to come back (``PERSON_BUSY``, say) is waited out, within the limits."""
@@ -222,3 +251,9 @@ class Delivery:
             verdict = asked if isinstance(asked, wire.Settlement) else verdict
             pause_s = min(2 * pause_s, self._policy.backoff_max_s)
         return verdict
+
+
+def _silence(failure: NoAnswer, *, hopeless: bool) -> Silence:
+    return Silence(
+        reason=failure.reason, hopeless=hopeless, put_off=failure.put_off, retry_after_s=failure.retry_after_s
+    )

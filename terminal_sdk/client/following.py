@@ -8,11 +8,12 @@ from collections.abc import Container
 from terminal_sdk import wire
 from terminal_sdk.client.caller import Caller
 from terminal_sdk.client.conclusion import Conclusions
-from terminal_sdk.client.delivery import REVERSALS_PATH, Delivery
+from terminal_sdk.client.delivery import REFUNDS_PATH, REVERSALS_PATH, Delivery
+from terminal_sdk.client.endings import Endings
 from terminal_sdk.client.retry import Patience, RetryPolicy
 from terminal_sdk.errors import AnswerInvalid, RequestRefused, ServiceUnreachable, SignInRefused
 from terminal_sdk.journal import Journal
-from terminal_sdk.results import NotYetKnown, Result, Reversed, is_certain
+from terminal_sdk.results import AnyResult, NotYetKnown, Refunded, Result, Reversed, is_certain
 
 _UNKNOWN = "SETTLEMENT_UNKNOWN"
 
@@ -21,17 +22,24 @@ class Following:
     """Asks again. Every loop is bounded by the patience it is given."""
 
     def __init__(
-        self, caller: Caller, delivery: Delivery, conclusions: Conclusions, journal: Journal, policy: RetryPolicy
+        self,
+        caller: Caller,
+        delivery: Delivery,
+        conclusions: Conclusions,
+        endings: Endings,
+        journal: Journal,
+        policy: RetryPolicy,
     ) -> None:
         self._caller = caller
         self._delivery = delivery
         self._conclusions = conclusions
+        self._endings = endings
         self._journal = journal
         self._policy = policy
 
     async def status_by_id(self, settlement_id: str, patience: Patience) -> Result:
         """The settlement of that name. Raises ``RequestRefused``, ``ServiceUnreachable``, ``AnswerInvalid``."""
-        return await self._conclusions.note(await self._ask(f"/{settlement_id}", patience))
+        return await self._endings.note(await self._ask(f"/{settlement_id}", patience))
 
     async def status_by_key(self, key: str, patience: Patience) -> Result:
         """The settlement under that key. Raises as ``status_by_id``, but not for a key that the journal holds."""
@@ -42,13 +50,13 @@ class Following:
             if isinstance(refusal, SignInRefused) or refusal.code != _UNKNOWN or entry is None:
                 raise
             if entry.state == "answered":
-                return self._conclusions.stored(entry)
+                return self._endings.stored_settlement(entry)
             return NotYetKnown(idempotency_key=key, reason=_UNKNOWN)
         if settlement.idempotency_key != key:
             raise ServiceUnreachable("answer for another key")
-        return await self._conclusions.note(settlement)
+        return await self._endings.note(settlement)
 
-    async def wait(self, result: Result, patience: Patience) -> Result:
+    async def wait(self, result: AnyResult, patience: Patience) -> AnyResult:
         """Until nothing about it can change any more, or the patience is over."""
         pause_s = self._policy.backoff_first_s
         while not is_certain(result):
@@ -58,12 +66,13 @@ class Following:
             pause_s = min(2 * pause_s, self._policy.backoff_max_s)
         return result
 
-    async def recover(self, patience: Patience, running: Container[str]) -> list[Result]:
+    async def recover(self, patience: Patience, running: Container[str]) -> list[AnyResult]:
         """Resolve every open attempt that is not in progress."""
-        results: list[Result] = []
+        results: list[AnyResult] = []
         entries = await asyncio.to_thread(self._journal.open_entries)
-        # A reversal closes its settlement too, so that it is never reported as paid and taken back in one breath.
-        for listed in sorted(entries, key=lambda entry: entry.operation != "reversal"):
+        # What is owed goes first, in order; a reversal closes its settlement too, so that a bill is never reported as
+        # paid and taken back in one breath.
+        for listed in sorted(entries, key=lambda entry: entry.operation == "settlement"):
             key = listed.idempotency_key
             if key in running:
                 continue
@@ -76,10 +85,12 @@ class Following:
             results.append(await self._conclusions.resolve(entry, patience))
         return results
 
-    async def _look_again(self, result: Result, patience: Patience) -> Result:
+    async def _look_again(self, result: AnyResult, patience: Patience) -> AnyResult:
         try:
             if isinstance(result, Reversed) and result.reversal is not None:
                 return await self._reversal_again(result.idempotency_key, result.reversal, patience)
+            if isinstance(result, Refunded):
+                return await self._refund_again(result, patience)
             if isinstance(result, NotYetKnown | Reversed) and result.settlement is not None:
                 return await self.status_by_id(result.settlement.settlement_id, patience)
             if isinstance(result, NotYetKnown):
@@ -88,7 +99,7 @@ class Following:
             return result  # asking failed; what was known stays known
         return result
 
-    async def _attempt_again(self, result: NotYetKnown, patience: Patience) -> Result:
+    async def _attempt_again(self, result: NotYetKnown, patience: Patience) -> AnyResult:
         entry = await asyncio.to_thread(self._journal.find, result.idempotency_key)
         if entry is None:
             return await self.status_by_key(result.idempotency_key, patience)
@@ -98,6 +109,11 @@ class Following:
         path = f"{REVERSALS_PATH}/{reversal.reversal_id}"
         answer = await self._caller.ask("GET", path, wire.Reversal, self._delivery.tries(patience))
         return Reversed(idempotency_key=key, reversal=answer)
+
+    async def _refund_again(self, result: Refunded, patience: Patience) -> Refunded:
+        path = f"{REFUNDS_PATH}/{result.refund.refund_id}"
+        answer = await self._caller.ask("GET", path, wire.Refund, self._delivery.tries(patience))
+        return Refunded(idempotency_key=result.idempotency_key, refund=answer)
 
     async def _ask(self, name: str, patience: Patience) -> wire.Settlement:
         path_qs = f"/v1/settlements{name}"

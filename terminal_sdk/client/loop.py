@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Collection, Coroutine
@@ -69,14 +68,13 @@ class LoopThread:
 
         What interrupts the waiting (Ctrl-C) cancels the call. Raises ``TerminalClosed`` if it cannot begin any more.
         """
-        context = contextvars.copy_context()
 
         async def work() -> T:
             return await function(*args, **kwargs)
 
         self._require_usable()
         outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
-        self._enter(outcome, lambda: self._begin(outcome, work, context))
+        self._enter(outcome, lambda: self._begin(outcome, work))
         try:
             return _wait(outcome)
         except BaseException:
@@ -149,12 +147,7 @@ class LoopThread:
             self._tell(cancel)
             concurrent.futures.wait([outcome], timeout=_GIVE_UP_S)
 
-    def _begin(
-        self,
-        outcome: concurrent.futures.Future[T],
-        work: Callable[[], Coroutine[Any, Any, T]],
-        context: contextvars.Context,
-    ) -> None:
+    def _begin(self, outcome: concurrent.futures.Future[T], work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         if self._stop.is_set():
             outcome.set_exception(TerminalClosed(_CLOSED))
             return
@@ -167,7 +160,7 @@ class LoopThread:
             else:
                 outcome.set_result(task.result())
 
-        task = self._loop.create_task(work(), context=context)
+        task = self._loop.create_task(work())
         self._calls[outcome] = task
         task.add_done_callback(end)
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from terminal_sdk.client.transport import NoAnswer
 from terminal_sdk.clock import Clock
 
+_DOUBLINGS_MAX = 60
+"""More would only make the number too large to count with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
@@ -31,6 +34,29 @@ class RetryPolicy:
     answer_bytes_max: int = 8 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardPolicy:
+    """How what is owed is forwarded. Times are seconds. There is no last try.
+
+    ``try_s``: the whole of one try · ``backoff_first_s``: from a failed try to the next; doubles up to
+    ``backoff_max_s``, each distance shortened at random by up to a half · ``retry_after_max_s``: the longest
+    Retry-After that is obeyed · ``idle_s``: how often the journal is looked into for what other programs of this
+    till wrote.
+    """
+
+    try_s: float = 20.0
+    backoff_first_s: float = 1.0
+    backoff_max_s: float = 300.0
+    retry_after_max_s: float = 600.0
+    idle_s: float = 2.0
+
+    def distance_s(self, failures: int, random: float, retry_after_s: float | None = None) -> float:
+        """How long to wait after so many failures running (one or more); ``random`` in [0, 1)."""
+        doublings = min(failures - 1, _DOUBLINGS_MAX)
+        backoff = min(self.backoff_max_s, self.backoff_first_s * 2.0**doublings) * (1.0 - random / 2)
+        return max(backoff, min(retry_after_s or 0.0, self.retry_after_max_s))
+
+
 class Patience:
     """The time that is left for one call."""
 
@@ -52,12 +78,18 @@ class Patience:
 
 
 class Tries:
-    """Counts and spaces the tries of one round. ``hopeless``: the same trouble with the session came twice running."""
+    """Counts and spaces the tries of one round. ``hopeless``: the same trouble with the session came twice running.
 
-    def __init__(self, policy: RetryPolicy, patience: Patience, random: Callable[[], float]) -> None:
+    ``single``: try a second time only where a new sign-in mends it.
+    """
+
+    def __init__(
+        self, policy: RetryPolicy, patience: Patience, random: Callable[[], float], *, single: bool = False
+    ) -> None:
         self._policy = policy
         self._patience = patience
         self._random = random
+        self._single = single
         self._made = 0
         self._session_code: str | None = None
         self.hopeless = False
@@ -73,6 +105,8 @@ class Tries:
         self._session_code = failure.session_code
         self._made += 1
         if self._made >= self._policy.sends_max or self.hopeless:
+            return False
+        if self._single and failure.session_code is None:
             return False
         return await self._patience.sleep(self._distance_s(failure))
 

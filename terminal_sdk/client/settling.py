@@ -11,10 +11,10 @@ from terminal_sdk.client import bill as bills
 from terminal_sdk.client.bill import PresentCard
 from terminal_sdk.client.conclusion import Conclusions
 from terminal_sdk.client.delivery import SETTLEMENTS_PATH, Attempt, Delivery
+from terminal_sdk.client.endings import Endings
 from terminal_sdk.client.retry import Patience
 from terminal_sdk.client.session import Sessions, WorkingSession
 from terminal_sdk.client.transport import NoAnswer
-from terminal_sdk.clock import Clock
 from terminal_sdk.errors import KeyReused, ServiceUnreachable
 from terminal_sdk.journal import Journal, JournalEntry
 from terminal_sdk.results import Result
@@ -28,16 +28,16 @@ class Settling:
         sessions: Sessions,
         delivery: Delivery,
         conclusions: Conclusions,
+        endings: Endings,
         journal: Journal,
-        clock: Clock,
         *,
         terminal_id: str,
     ) -> None:
         self._sessions = sessions
         self._delivery = delivery
         self._conclusions = conclusions
+        self._endings = endings
         self._journal = journal
-        self._clock = clock
         self._terminal_id = terminal_id
 
     async def settle(
@@ -65,7 +65,8 @@ class Settling:
         )
         block = await bills.pin_block(card, pin, session.pin_key)
         request = bills.checked(msgspec.structs.replace(draft, proof=proof, pin_block=block))
-        now = self._clock.now()
+        # By the service's clock, so that its deadline holds whatever becomes of the till's.
+        now = self._sessions.service_time(session)
         await asyncio.to_thread(
             self._journal.prepare,
             request.idempotency_key,
@@ -99,7 +100,7 @@ class Settling:
         if not bills.same_bill(attempt.request, draft):
             raise KeyReused(known.idempotency_key)
         if known.state == "answered":
-            return self._conclusions.stored(known)
+            return self._endings.stored_settlement(known)
         attempt.new_pin_block = bills.pin_block_maker(card, pin)
         return await self._conclusions.bring_to_end(attempt, patience)
 

@@ -8,26 +8,30 @@ import functools
 import random
 import ssl
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from terminal_sdk import wire
 from terminal_sdk.client.bill import Bill, PresentCard
 from terminal_sdk.client.enrolment import Credentials
+from terminal_sdk.client.forwarding import Forwarder
 from terminal_sdk.client.loop import LoopThread
-from terminal_sdk.client.retry import RetryPolicy
+from terminal_sdk.client.resuming import AskPaid, Paid
+from terminal_sdk.client.retry import ForwardPolicy, RetryPolicy
 from terminal_sdk.client.terminal import Terminal
 from terminal_sdk.client.transport import Transport
+from terminal_sdk.client.waiting import Waiting
 from terminal_sdk.clock import Clock
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
 from terminal_sdk.errors import TerminalClosed, TerminalError
 from terminal_sdk.journal import Journal, JournalEntry
-from terminal_sdk.results import Result, ReversalResult, Settled
+from terminal_sdk.results import AnyResult, RefundResult, Result, ReversalResult, Settled
 
 T = TypeVar("T")
 P = ParamSpec("P")
+R = TypeVar("R", bound=AnyResult)
 
 
 class SyncTerminal:
@@ -165,6 +169,27 @@ class SyncTerminal:
             self._terminal.reverse, settlement_id=settlement_id, idempotency_key=idempotency_key, reason=reason
         )
 
+    def refund(
+        self,
+        *,
+        settlement_id: str,
+        lines: Sequence[wire.RefundLine],
+        reason: str = "till",
+        idempotency_key: str | None = None,
+    ) -> RefundResult:
+        """Give lines of a settled bill back, whole or in part, as ``Terminal.refund``."""
+        return self._call(
+            self._terminal.refund,
+            settlement_id=settlement_id,
+            lines=lines,
+            reason=reason,
+            idempotency_key=idempotency_key,
+        )
+
+    def wait_refund(self, result: RefundResult, *, timeout_s: float) -> RefundResult:
+        """Follow a refund that is not final until it is, or until the time is over, as ``Terminal.wait_refund``."""
+        return self._call(self._terminal.wait_refund, result, timeout_s=timeout_s)
+
     @overload
     def receipt(self, receipt: str | Settled, *, text: Literal[False] = False) -> wire.Receipt: ...
     @overload
@@ -178,9 +203,34 @@ class SyncTerminal:
         """The attempts that have no answer, oldest first, those in progress included."""
         return self._call(self._terminal.open_attempts)
 
-    def recover(self, *, timeout_s: float = 60.0) -> list[Result]:
-        """After a start: find out what became of every open attempt, as ``Terminal.recover``."""
+    def recover(self, *, timeout_s: float = 60.0) -> list[AnyResult]:
+        """Find out what became of every open attempt, as ``Terminal.recover``; the first part of ``resume``."""
         return [_without_loop(result) for result in self._call(self._terminal.recover, timeout_s=timeout_s)]
+
+    def resume(self, *, timeout_s: float = 60.0, paid: Paid | AskPaid = "print") -> list[AnyResult]:
+        """What every start of a till begins with, as ``Terminal.resume``.
+
+        A function given as ``paid`` is called in the terminal's own thread, and must not call the terminal.
+        """
+        found = self._call(self._terminal.resume, timeout_s=timeout_s, paid=paid)
+        return [_without_loop(result) for result in found]
+
+    def mark_handed_out(self, result: AnyResult | str) -> bool:
+        """The patient has it: the receipt is printed, the outcome told; as ``Terminal.mark_handed_out``."""
+        return self._call(self._terminal.mark_handed_out, result)
+
+    def waiting(self) -> list[Waiting]:
+        """All that is not done with, oldest first, as ``Terminal.waiting``. Asks nobody."""
+        return self._call(self._terminal.waiting)
+
+    def forwarder(
+        self, policy: ForwardPolicy | None = None, *, on_result: Callable[[AnyResult], None] | None = None
+    ) -> SyncForwarder:
+        """Sends what is owed in the background: ``with terminal.forwarder():``. One at a time per journal.
+
+        ``on_result`` hears of each end, in the terminal's own thread; it must not call the terminal.
+        """
+        return SyncForwarder(self._terminal.forwarder(policy, on_result=on_result), self._call)
 
     def new_key(self) -> str:
         """A new idempotency key, for a till that wants to store it with its own order before it calls ``settle``."""
@@ -193,7 +243,39 @@ class SyncTerminal:
         return loop.call(function, *args, **kwargs)
 
 
-def _without_loop(result: Result) -> Result:
+class SyncForwarder:
+    """``Forwarder`` for a ``SyncTerminal``: ``with`` runs it in the terminal's own thread, ``once`` makes one pass."""
+
+    def __init__(self, forwarder: Forwarder, call: _Call) -> None:
+        self._forwarder = forwarder
+        self._call = call
+
+    def __enter__(self) -> Self:
+        """Begin. Raises ``ForwarderBusy`` if another one is at work on this journal, ``JournalError``."""
+        self._call(self._forwarder.__aenter__)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End. A try under way is cut off; it stays queued. Harmless after the terminal was left."""
+        self.stop()
+
+    def stop(self) -> None:
+        """End, from wherever it was begun; harmless when it has ended already."""
+        with contextlib.suppress(TerminalClosed):  # leaving the terminal has ended it
+            self._call(self._forwarder.stop)
+
+    def once(self) -> list[AnyResult]:
+        """Try everything that is owed now, as ``Forwarder.once``."""
+        return [_without_loop(result) for result in self._call(self._forwarder.once)]
+
+
+class _Call(Protocol):
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+def _without_loop(result: R) -> R:
     """The result for a caller that cannot await: its own ``receipt`` says how to get one."""
     return dataclasses.replace(result, fetch_receipt=_no_loop) if isinstance(result, Settled) else result
 

@@ -8,11 +8,11 @@ import random
 import re
 import secrets
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, Unpack, overload
+from typing import Literal, Self, Unpack, cast, overload
 
 import msgspec
 
@@ -22,17 +22,22 @@ from terminal_sdk.client.bill import Bill, PresentCard
 from terminal_sdk.client.caller import Caller
 from terminal_sdk.client.conclusion import Conclusions
 from terminal_sdk.client.delivery import Delivery
+from terminal_sdk.client.endings import Endings
 from terminal_sdk.client.enrolment import Credentials, enrol
 from terminal_sdk.client.following import Following
-from terminal_sdk.client.retry import Patience, RetryPolicy
+from terminal_sdk.client.forwarding import Forwarder, Forwarding
+from terminal_sdk.client.owing import Owing
+from terminal_sdk.client.resuming import AskPaid, Paid, Resuming
+from terminal_sdk.client.retry import ForwardPolicy, Patience, RetryPolicy
 from terminal_sdk.client.session import Sessions
 from terminal_sdk.client.settling import Settling
 from terminal_sdk.client.transport import HttpTransport, Transport
+from terminal_sdk.client.waiting import Waiting, waiting_in
 from terminal_sdk.clock import Clock, SystemClock
 from terminal_sdk.crypto import Certificate, Sm2PrivateKey
 from terminal_sdk.errors import AttemptStillOpen, InvalidRequest, TerminalClosed
 from terminal_sdk.journal import Journal, JournalEntry
-from terminal_sdk.results import Result, ReversalResult, Settled
+from terminal_sdk.results import AnyResult, RefundResult, Result, ReversalResult, Settled
 
 _RANDOM_KEY_BYTES = 8
 _IDENTIFIER = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -45,9 +50,10 @@ class Terminal:
     trust behind an https address. ``clock``, ``transport`` and ``jitter`` (random numbers in [0, 1)) can be replaced.
 
     It signs in by itself. Calls that change nothing (``quote``, ``status``, ``receipt``) raise ``RequestRefused`` or
-    ``ServiceUnreachable``; ``settle`` and ``reverse`` answer with a result, and raise only when nothing was sent:
-    ``InvalidRequest``, ``SignInRefused``, ``ServiceUnreachable``, ``AnswerInvalid``, ``JournalError``, ``KeyReused``,
-    ``AttemptStillOpen``. Errors of card and reader pass through, before anything is written.
+    ``ServiceUnreachable``; ``settle``, ``reverse`` and ``refund`` answer with a result, and raise only when nothing
+    was sent: ``InvalidRequest``, ``SignInRefused``, ``ServiceUnreachable``, ``AnswerInvalid``, ``JournalError``,
+    ``KeyReused``, ``AttemptStillOpen``, ``QueueFull``. Errors of card and reader pass through, before anything is
+    written.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Terminal:
         self._transport_given = transport
         self._jitter = jitter
         self._running: set[str] = set()
+        self._forwarders: set[Forwarder] = set()
         self._is_open = False
 
     @classmethod
@@ -118,31 +125,25 @@ class Terminal:
         )
         self._caller = Caller(self._transport, self._sessions)
         self._delivery = Delivery(self._caller, self._journal, self._clock, self._policy, self._jitter)
-        self._conclusions = Conclusions(
-            self._delivery,
-            self._sessions,
-            self._journal,
-            self._clock,
-            terminal_id=self.terminal_id,
-            fetch_receipt=self.receipt,
-        )
+        endings = Endings(self._journal, self._clock, self.receipt)
+        self._owing = Owing(self._delivery, endings, self._journal, self._clock, terminal_id=self.terminal_id)
+        conclusions = Conclusions(self._delivery, self._sessions, endings, self._owing)
         self._settling = Settling(
-            self._sessions,
-            self._delivery,
-            self._conclusions,
-            self._journal,
-            self._clock,
-            terminal_id=self.terminal_id,
+            self._sessions, self._delivery, conclusions, endings, self._journal, terminal_id=self.terminal_id
         )
-        self._following = Following(self._caller, self._delivery, self._conclusions, self._journal, self._policy)
+        self._following = Following(self._caller, self._delivery, conclusions, endings, self._journal, self._policy)
+        self._resuming = Resuming(self._following, self._owing, endings, self._journal)
+        self._forwarding = Forwarding(self._owing, conclusions, self._journal, self._clock, self._jitter)
         self._is_open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Close connections and journal. What is still open stays in the journal for ``recover``."""
+        """Close connections and journal. What is still open stays in the journal for ``resume``."""
         self._is_open = False
+        for forwarder in list(self._forwarders):
+            await forwarder.stop()
         await self._close_transport()
         if not isinstance(self._journal_given, Journal):
             await asyncio.to_thread(self._journal.close)
@@ -202,7 +203,8 @@ class Terminal:
     async def wait(self, result: Result, *, timeout_s: float) -> Result:
         """Follow a result that is not final until it is, or until the time is over; then as it stands."""
         self._require_open()
-        return await self._following.wait(result, Patience(self._clock, timeout_s))
+        # What began as a bill never ends as a refund.
+        return cast("Result", await self._following.wait(result, Patience(self._clock, timeout_s)))
 
     async def status(self, *, settlement_id: str | None = None, idempotency_key: str | None = None) -> Result:
         """What became of a settlement, by exactly one of its names.
@@ -221,14 +223,40 @@ class Terminal:
     ) -> ReversalResult:
         """Take a settlement back whole, by exactly one of its names; by key also if the original never arrived.
 
-        Repeating it is harmless: the same target and reason are one reversal.
+        Repeating it is harmless: the same target and reason are one reversal. ``NotYetKnown``: it is queued in the
+        journal, for a forwarder or the next ``resume``.
         """
         patience = self._patience()
         if settlement_id is not None and idempotency_key is None:
-            return await self._conclusions.reverse_id(_checked_id(settlement_id), reason, patience)
+            return await self._owing.reverse_id(_checked_id(settlement_id), reason, patience)
         if idempotency_key is not None and settlement_id is None:
-            return await self._conclusions.reverse_key(_checked_key(idempotency_key), reason, patience)
+            return await self._owing.reverse_key(_checked_key(idempotency_key), reason, patience)
         raise InvalidRequest("give exactly one of settlement_id and idempotency_key")
+
+    async def refund(
+        self,
+        *,
+        settlement_id: str,
+        lines: Sequence[wire.RefundLine],
+        reason: str = "till",
+        idempotency_key: str | None = None,
+    ) -> RefundResult:
+        """Give lines of a settled bill back, whole or in part; amounts are fen.
+
+        One call is one refund under one key of its own, made here unless ``idempotency_key`` is given; a key that the
+        journal knows goes on with its refund (same lines and reason) or answers from it. ``NotYetKnown``: it is queued
+        in the journal, and must not be asked for again under a new key: the patient would be paid twice.
+        """
+        patience = self._patience()
+        key = _checked_key(idempotency_key or self.new_key())
+        with self._running_under(key):
+            return await self._owing.refund(key, _checked_id(settlement_id), lines, reason, patience)
+
+    async def wait_refund(self, result: RefundResult, *, timeout_s: float) -> RefundResult:
+        """Follow a refund that is not final until it is, or until the time is over; then as it stands."""
+        self._require_open()
+        # What began as a refund ends as one.
+        return cast("RefundResult", await self._following.wait(result, Patience(self._clock, timeout_s)))
 
     @overload
     async def receipt(self, receipt: str | Settled, *, text: Literal[False] = False) -> wire.Receipt: ...
@@ -246,14 +274,51 @@ class Terminal:
         self._require_open()
         return await asyncio.to_thread(self._journal.open_entries)
 
-    async def recover(self, *, timeout_s: float = 60.0) -> list[Result]:
-        """After a start: find out what became of every open attempt; what stays open is ``NotYetKnown``.
+    async def recover(self, *, timeout_s: float = 60.0) -> list[AnyResult]:
+        """Find out what became of every open attempt, or make certain that nothing will; the first part of ``resume``.
 
-        Reversals go on first. A settlement is asked for under its key; one that the service does not know is sent again
-        within its deadline (never with a PIN from an earlier session), else sealed, so that it can never be charged.
+        What is owed goes on first. A settlement is asked for under its key; one that the service does not know is sent
+        again within its deadline (never with a PIN from an earlier session), else sealed, so that it can never be
+        charged. What stays open is ``NotYetKnown``.
         """
         self._require_open()
         return await self._following.recover(Patience(self._clock, timeout_s), self._running)
+
+    async def resume(self, *, timeout_s: float = 60.0, paid: Paid | AskPaid = "print") -> list[AnyResult]:
+        """What every start of a till begins with: ``recover``, and then all whose end was never handed out.
+
+        Each bill comes once. ``Settled``: print its receipt. ``Declined``, ``Reversed``, ``Refused``, ``Refunded``:
+        tell, then ``mark_handed_out``, as after every call. ``NotYetKnown``: still open; a forwarder goes on with it.
+        ``paid``: what to do with a bill that is paid and never printed, for all (``"print"``, ``"reverse"``: the
+        patient has left) or asked for each; it is called in the terminal's loop and must not call the terminal.
+        """
+        self._require_open()
+        return await self._resuming.resume(Patience(self._clock, timeout_s), self._running, paid)
+
+    async def mark_handed_out(self, result: AnyResult | str) -> bool:
+        """The patient has it: the receipt is printed, the outcome told. True if the journal did not know that yet.
+
+        ``result``: or the key of its attempt. Nothing is sent; ``resume`` and ``waiting`` name it no more. What is not
+        certain has nothing to hand out and is left as it is.
+        """
+        self._require_open()
+        key = result if isinstance(result, str) else result.idempotency_key
+        return await asyncio.to_thread(self._journal.mark_handed_out, key, self._clock.now())
+
+    async def waiting(self) -> list[Waiting]:
+        """All that is not done with, oldest first: to be sent, to be learned, to be handed out. Asks nobody."""
+        self._require_open()
+        return await asyncio.to_thread(waiting_in, self._journal)
+
+    def forwarder(
+        self, policy: ForwardPolicy | None = None, *, on_result: Callable[[AnyResult], None] | None = None
+    ) -> Forwarder:
+        """Sends what is owed in the background: ``async with terminal.forwarder():``. One at a time per journal.
+
+        ``on_result`` hears of each end, in the terminal's loop; it must not call the terminal.
+        """
+        self._require_open()
+        return Forwarder(self._forwarding, self._forwarders, policy or ForwardPolicy(), on_result)
 
     def new_key(self) -> str:
         """A new idempotency key, for a till that wants to store it with its own order before it calls ``settle``."""

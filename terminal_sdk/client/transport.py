@@ -14,6 +14,7 @@ from yarl import URL
 
 from terminal_sdk.errors import InvalidRequest, TerminalError
 from terminal_sdk.signing import MAC_HEADER
+from terminal_sdk.wire import ErrorDetail
 
 _CHUNK_BYTES = 64 * 1024
 _CONNECTIONS_MAX = 32
@@ -24,7 +25,8 @@ class NoAnswer(TerminalError):
     """A send came to nothing that can be relied on.
 
     ``perhaps_processed``: bytes may have left, so the service may have acted. ``session_code``: the session has to be
-    renewed, for this reason.
+    renewed, for this reason. ``put_off``: the service proved that it would not take the request now; ``code``: its word
+    for why there is no answer, if that is proven.
     """
 
     def __init__(
@@ -34,11 +36,15 @@ class NoAnswer(TerminalError):
         perhaps_processed: bool,
         retry_after_s: float | None = None,
         session_code: str | None = None,
+        put_off: ErrorDetail | None = None,
+        code: str | None = None,
     ) -> None:
         self.reason = reason
         self.perhaps_processed = perhaps_processed
         self.retry_after_s = retry_after_s
         self.session_code = session_code
+        self.put_off = put_off
+        self.code = code
         super().__init__(reason)
 
 

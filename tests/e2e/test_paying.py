@@ -260,3 +260,44 @@ async def test_a_reversal_before_its_original_keeps_it_out_for_ever(service: Run
             )
     assert isinstance(late, Refused | Reversed)
     assert await service.balances(image) == (5_000, 0)
+
+
+async def test_a_frozen_insurance_side_is_left_out_only_with_the_patients_consent(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=600, bank_fen=9_000)
+    await service.base.cards.freeze(image.card_number, "social")
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        card = VirtualCard(image)
+        refused = await till.call("POST", "/v1/settlements", till.settlement(image, card, [line(1_000)]))
+        agreed = till.settlement(image, card, [line(1_000)], consent="without_insurance")
+        paid = await till.call("POST", "/v1/settlements", agreed)
+        receipt = await till.call("GET", f"/v1/receipts/{paid.body['receipt_id']}")
+    assert (refused.status, refused.code) == (403, "CARD_FROZEN")
+    assert (paid.body["state"], paid.body["insurance_notice"]) == ("settled", "CARD_FROZEN")
+    assert paid.body["split"]["bank_fen"] == 1_000
+    assert "经本人同意未使用医保账户" in receipt.body["text"]
+    assert await service.balances(image) == (600, 0)
+    assert await service.live_debits(image) == [1_000]
+
+
+async def test_consent_changes_nothing_while_the_insurance_side_can_pay(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=600, bank_fen=9_000)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        card = VirtualCard(image)
+        agreed = till.settlement(image, card, [line(1_000)], consent="without_insurance")
+        paid = await till.call("POST", "/v1/settlements", agreed)
+    assert (paid.body["split"]["current_year_fen"], paid.body["split"]["bank_fen"]) == (600, 400)
+    assert paid.body["insurance_notice"] is None
+    assert await service.live_debits(image) == [400]
+
+
+async def test_a_blocked_pin_leaves_the_insurance_part_where_the_till_chose_cash(service: RunningService) -> None:
+    image = await service.issue_card(current_year_fen=600, bank_fen=9_000)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        card, wrong = VirtualCard(image), msgspec.structs.replace(image, pin="999999")
+        for _ in range(3):
+            await till.call("POST", "/v1/settlements", till.settlement(wrong, card, [line(1_000)]))
+        chosen = till.settlement(image, card, [line(1_000)], on_bank_decline="cash")
+        paid = await till.call("POST", "/v1/settlements", chosen)
+    assert (paid.body["state"], paid.body["bank_notice"]) == ("settled", "BANK_PIN_BLOCKED")
+    assert (paid.body["split"]["current_year_fen"], paid.body["split"]["cash_fen"]) == (600, 400)
+    assert await service.live_debits(image) == []

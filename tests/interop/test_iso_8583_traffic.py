@@ -18,7 +18,7 @@ from tests.interop.node import Node
 from tests.interop.recording import Frame, listening
 from tests.interop.tills import PIN, pay
 from tests.support.database import TestDatabases
-from tests.support.service import RunningService, present, running_service, test_directory
+from tests.support.service import BANK_TIMEOUT_MS, RunningService, present, running_service, test_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ async def heard(database: TestDatabases, tmp_path_factory: pytest.TempPathFactor
     async with running_service(await database.create(), tmp_path_factory.mktemp("service")) as service:
         await service.process.stop()
         async with listening(service.host.ports) as (wire, ports):
-            directory = test_directory(ports)
+            directory = test_directory(ports, BANK_TIMEOUT_MS)
             (service.folder / "banks.toml").write_text(bank_file(directory), "utf-8")
             await service.process.start()
             pans = await tell_stories(service)

@@ -28,6 +28,8 @@ from tests.support.terminals import SignedIn, TerminalWorld
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_OPEN_STATE = {wire.Settlement: "pending", wire.Reversal: "reversing", wire.Refund: "refunding"}
+
 
 class StandInEngine:
     """Answers every call of the engine with an example. Knows nothing of bills: for tests of the HTTP layer alone.
@@ -79,6 +81,14 @@ class StandInEngine:
     async def reversal_status(self, who: TerminalIdentity, reversal_id: uuid.UUID) -> wire.Reversal:
         return await self._answer("reversal", who, reversal_id, wire.Reversal)
 
+    async def refund(
+        self, who: TerminalIdentity, settlement_id: uuid.UUID, request: wire.RefundRequest, waits: Waits = ALWAYS
+    ) -> wire.Refund:
+        return await self._answer("refund", who, (settlement_id, request), wire.Refund)
+
+    async def refund_status(self, who: TerminalIdentity, refund_id: uuid.UUID) -> wire.Refund:
+        return await self._answer("refundById", who, refund_id, wire.Refund)
+
     async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> wire.Receipt:
         return await self._answer("receipt", who, receipt_id, wire.Receipt)
 
@@ -95,9 +105,8 @@ class StandInEngine:
         if self.error is not None:
             raise self.error
         answer = ANSWERS[name]
-        if not self.final and isinstance(answer, wire.Settlement | wire.Reversal):
-            state = "pending" if isinstance(answer, wire.Settlement) else "reversing"
-            answer = msgspec.structs.replace(answer, final=False, state=state)
+        if not self.final and isinstance(answer, wire.Settlement | wire.Reversal | wire.Refund):
+            answer = msgspec.structs.replace(answer, final=False, state=_OPEN_STATE[type(answer)])
         assert isinstance(answer, kind)
         self.finished += 1
         return answer

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
@@ -24,6 +24,9 @@ SERVER_VARIABLE = "SETTLEMENT_TEST_DATABASE_URL"
 
 _FOLDER_PREFIX = "settlement-test-"
 _DROP_TRIES = 100
+_MEMORY_DISK = Path("/dev/shm")  # noqa: S108  # the system's own; the folder in it is made for us alone
+_MEMORY_BYTES_MIN = 3 * 1_073_741_824
+"""What must be free there: the servers of a few workers, with their logs of changes, stay well below."""
 
 
 class TestDatabases:
@@ -36,6 +39,8 @@ class TestDatabases:
         self._prefix = f"settlement_test_{secrets.token_hex(4)}"
         self._made = 0
         self._template: str | None = None
+        # Copying files waits for the disk, which is why it is not the server's default; in memory it is far quicker.
+        self._strategy = "FILE_COPY" if str(_MEMORY_DISK) in unquote(url) else "WAL_LOG"
 
     async def create(self, *, migrated: bool = True) -> str:
         """A new database, a copy of the migrated template or an empty one; its DSN."""
@@ -76,7 +81,7 @@ class TestDatabases:
     async def _create_from(self, template: str) -> str:
         self._made += 1
         name = f"{self._prefix}_{self._made}"
-        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        await self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {self._strategy}')
         return with_database(self.url, name)
 
     async def _execute(self, statement: str) -> None:
@@ -114,14 +119,33 @@ def open_folder() -> Iterator[Path]:
 
     (pytest's ``tmp_path`` is closed to others, and closed again by each session that starts.)
     """
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
-    folder.chmod(0o755)
-    with (folder / "session.lock").open("w") as lock:
+    with _one_at_a_time():
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=_place()))
+        folder.chmod(0o755)
+        lock = (folder / "session.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_SH)
+    with lock:
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place() -> Path:
+    """Where servers of tests keep their data: in memory if there is plenty, as no test turns off the machine."""
+    with contextlib.suppress(OSError):
+        memory = os.statvfs(_MEMORY_DISK)
+        if os.access(_MEMORY_DISK, os.W_OK | os.X_OK) and memory.f_bavail * memory.f_frsize >= _MEMORY_BYTES_MIN:
+            return _MEMORY_DISK
+    return Path(tempfile.gettempdir())
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Between making a folder and locking it, nobody looks for leftovers."""
+    with (Path(tempfile.gettempdir()) / f"{_FOLDER_PREFIX}{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.asynccontextmanager
@@ -136,8 +160,10 @@ async def temporary_databases(url: str) -> AsyncIterator[TestDatabases]:
 
 def _remove_leftovers() -> None:
     """Stop and remove the servers of test sessions that were killed: nobody holds their lock any more."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*"):
-        with contextlib.suppress(OSError, EmbeddedError), (folder / "session.lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            EmbeddedPostgres(folder).remove()
-            shutil.rmtree(folder, ignore_errors=True)
+    with _one_at_a_time():
+        for place in {Path(tempfile.gettempdir()), _MEMORY_DISK}:
+            for folder in place.glob(f"{_FOLDER_PREFIX}*/"):
+                with contextlib.suppress(OSError, EmbeddedError), (folder / "session.lock").open("r+") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    EmbeddedPostgres(folder).remove()
+                    shutil.rmtree(folder, ignore_errors=True)

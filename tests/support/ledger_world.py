@@ -12,9 +12,9 @@ import asyncpg
 import msgspec
 
 from settlement.ledger.ledger import Ledger
-from settlement.ledger.records import BankEvidence, HoldRequest, ReversalOrder, SagaKey
+from settlement.ledger.records import BankEvidence, HoldRequest, SagaKey, UndoOrder, UndoVerdict
 from settlement.policy.split import Balances, split_bill
-from terminal_sdk.wire import FeeLine
+from terminal_sdk.wire import FeeLine, RefundLine
 
 INSTITUTION = "H31010100001"
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -112,6 +112,7 @@ class LedgerWorld:
             agreed="ceiling:0",
             on_bank_decline="release",
             bank_notice=None,
+            consent=None,
             bank_code="ICBC" if split.bank_fen else None,
             issuer="ICBC",
             posting_date=TODAY,
@@ -133,10 +134,22 @@ class LedgerWorld:
 
     async def reverse(self, key: SagaKey, **changes: Any) -> tuple[str, uuid.UUID]:
         """Reverse a settlement under a fresh key."""
-        order = ReversalOrder(
+        verdict = await self.ledger.request_undo(msgspec.structs.replace(self.undo_order(key), **changes))
+        return verdict.outcome, verdict.saga_id
+
+    async def refund(self, key: SagaKey, *lines: tuple[int, int | None], **changes: Any) -> UndoVerdict:
+        """Refund lines (number, fen or None for the rest) under a fresh key."""
+        wanted = [RefundLine(line_no=number, amount_fen=fen) for number, fen in lines]
+        order = msgspec.structs.replace(self.undo_order(key), kind="refund", lines=wanted, **changes)
+        return await self.ledger.request_undo(order)
+
+    def undo_order(self, key: SagaKey) -> UndoOrder:
+        """An order to reverse a settlement, with a key of its own."""
+        return UndoOrder(
+            kind="reversal",
             institution_id=INSTITUTION,
             terminal_id="T0000001",
-            idempotency_key=f"reversal-{next(_numbers)}-{secrets.token_hex(4)}",
+            idempotency_key=f"undo-{next(_numbers)}-{secrets.token_hex(4)}",
             body_digest="\\x" + "11" * 32,
             undo_id=uuid.uuid4(),
             person_id=key.person_id,
@@ -150,7 +163,6 @@ class LedgerWorld:
             worker="test",
             key_expires_at=NOW + dt.timedelta(days=400),
         )
-        return await self.ledger.request_reversal(msgspec.structs.replace(order, **changes))
 
     async def accounts(self, person_id: int) -> Any:
         """The person's balances."""

@@ -310,6 +310,23 @@ def reversal(*, arrived: bool, final: bool = True) -> Step:
     return step
 
 
+def refund(*, final: bool = True) -> Step:
+    async def step(heard: Heard) -> Reply:
+        content = {
+            "refund_id": "refund-1",
+            "idempotency_key": heard.json.get("idempotency_key", "asked-00"),
+            "settlement_id": "0190b0a4-0000-7000-8000-000000000001",
+            "state": "refunded" if final else "refunding",
+            "final": final,
+            "returned": msgspec.to_builtins(_SPLIT),
+            "bank": None,
+            "receipt_id": "receipt-2" if final else None,
+        }
+        return Reply(status=200 if final else 202, body=json.dumps(content).encode())
+
+    return step
+
+
 def issue(ca: CertificateAuthority, request: dict[str, Any], *, key: Sm2PrivateKey | None = None) -> web.Response:
     """The answer to an enrolment; ``key``: another one than was asked for."""
     signing_request = SigningRequest.from_pem(request["csr_pem"])
@@ -353,11 +370,13 @@ class Steps:
 
     settlement = staticmethod(settlement)
     reversal = staticmethod(reversal)
+    refund = staticmethod(refund)
     refuse = staticmethod(refuse)
     answer = staticmethod(answer)
     page = staticmethod(page)
     cut = staticmethod(cut)
     unknown = staticmethod(UNKNOWN)
     journal_rows = staticmethod(journal_rows)
+    RECEIPT = RECEIPT
     Heard = Heard
     Reply = Reply

@@ -21,6 +21,7 @@ from settlement.cli.verify import Proof, prove
 from settlement.clock import SystemClock
 from settlement.config import Settings
 from settlement.security import KeyRing
+from settlement.security.seal_key import own_seal_certificates
 from settlement.stubs.bankhost.client import BankHostAdmin
 from settlement.stubs.bankhost.frame_log import mask_pan
 from settlement.stubs.bankhost.process import BankHostProcess
@@ -143,7 +144,8 @@ class RunningService:
 
     async def prove(self) -> Proof:
         """Verify the ledger against the bank's books."""
-        return await prove(self.base.pool, [self.host.admin_url])
+        trusted = own_seal_certificates(self.base.settings.pki_dir)
+        return await prove(self.base.pool, [self.host.admin_url], trusted)
 
 
 def present(card: VirtualCard) -> CardSession:
@@ -151,19 +153,28 @@ def present(card: VirtualCard) -> CardSession:
     return CardSession(VirtualReader(card))
 
 
-def test_directory(ports: dict[str, int]) -> Directory:
+def test_directory(ports: dict[str, int], timeout_ms: int) -> Directory:
     """The banks of the bank host, with time-outs short enough for tests."""
-    directory = default_directory().at(ports)
-    quick = {code: dataclasses.replace(bank, timeout_ms=BANK_TIMEOUT_MS) for code, bank in directory.banks.items()}
-    return Directory(quick, directory.acquirer)
+    return _timed(default_directory().at(ports), timeout_ms)
 
 
 test_directory.__test__ = False  # type: ignore[attr-defined]
 
 
+def _timed(directory: Directory, timeout_ms: int) -> Directory:
+    quick = {code: dataclasses.replace(bank, timeout_ms=timeout_ms) for code, bank in directory.banks.items()}
+    return Directory(quick, directory.acquirer)
+
+
 @contextlib.asynccontextmanager
-async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningService]:
-    """Start everything; at the end stop everything and demand that the books agree."""
+async def running_service(
+    dsn: str, folder: Path, *, workers: int = 1, bank_timeout_ms: int = BANK_TIMEOUT_MS, **more: str
+) -> AsyncIterator[RunningService]:
+    """Start everything; at the end stop everything and demand that the books agree.
+
+    ``workers``: processes of the service · ``bank_timeout_ms``: how long it waits for a bank ·
+    ``more``: further settings of the service by their variable.
+    """
     settings = Settings(database_url=dsn, data_dir=folder / "data")
     prepare_installation(settings, SystemClock())
     keys = KeyRing.load(settings.master_key_path)
@@ -171,15 +182,19 @@ async def running_service(dsn: str, folder: Path) -> AsyncIterator[RunningServic
     await host.start()
     process = None
     try:
-        (folder / "banks.toml").write_text(bank_file(test_directory(host.ports)), encoding="utf-8")
+        (folder / "banks.toml").write_text(bank_file(test_directory(host.ports, bank_timeout_ms)), encoding="utf-8")
         environment = {
             "SETTLEMENT_DATABASE_URL": dsn,
             "SETTLEMENT_DATA_DIR": str(settings.data_dir),
             "SETTLEMENT_BANK_DIRECTORY": str(folder / "banks.toml"),
             "SETTLEMENT_CLAIM_LEASE_MS": str(LEASE_MS),
             "SETTLEMENT_RECOVERY_INTERVAL_MS": "100",
+            "SETTLEMENT_SEAL_INTERVAL_S": "2",
+            **more,
         }
-        process = ServiceProcess(environment, folder / "service.log")
+        process = ServiceProcess(
+            environment, folder / "service.log", workers=workers, start_timeout_s=60.0 if workers == 1 else 120.0
+        )
         await process.start()
         async with open_base(settings) as base, BankHostAdmin(host.admin_url) as bank:
             await base.terminals.add_institution(HOSPITAL, "测试医院", "hospital", 3)

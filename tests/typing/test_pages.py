@@ -29,9 +29,9 @@ def program(text: str) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_pages_program_type_checks(page: str, tmp_path: Path) -> None:
+def test_the_pages_program_type_checks(page: str, cache: Path, tmp_path: Path) -> None:
     snippet = tmp_path / "page.py"
     snippet.write_text(program((ROOT / page).read_text(encoding="utf-8")), encoding="utf-8")
-    found, said = mypy(snippet, tmp_path)
+    found, said = mypy(snippet, cache)
     assert found == {}, said
     assert "Success: no issues found" in said, said

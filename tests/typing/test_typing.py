@@ -14,10 +14,10 @@ MARK = re.compile(r"# E: ([a-z, -]+)$")
 ERROR = re.compile(r"^(?:.*[/\\])?(\w+\.py):(\d+): error: .*\[([a-z-]+)\]$", re.MULTILINE)
 
 
-def mypy(snippet: Path, folder: Path) -> tuple[dict[int, set[str]], str]:
-    """Line → error codes that mypy gives for a snippet, and all that it says."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(folder), str(snippet)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+def mypy(snippet: Path, cache: Path) -> tuple[dict[int, set[str]], str]:
+    """Line → error codes that mypy gives for a snippet, and all that it says. ``cache``: what it knows of the kit."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(cache), str(snippet)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cache)
     found: dict[int, set[str]] = {}
     for name, line, code in ERROR.findall(done.stdout):
         if name == snippet.name:
@@ -26,7 +26,7 @@ def mypy(snippet: Path, folder: Path) -> tuple[dict[int, set[str]], str]:
 
 
 @pytest.mark.parametrize("name", ["right", "wrong"])
-def test_a_snippet_is_judged_as_it_says(name: str, tmp_path: Path) -> None:
+def test_a_snippet_is_judged_as_it_says(name: str, cache: Path) -> None:
     snippet = SNIPPETS / f"{name}.py"
     marks = {
         number: set(re.split(r",\s*", match[1]))
@@ -34,5 +34,5 @@ def test_a_snippet_is_judged_as_it_says(name: str, tmp_path: Path) -> None:
         if (match := MARK.search(line))
     }
     assert bool(marks) == (name == "wrong")
-    found, said = mypy(snippet, tmp_path)
+    found, said = mypy(snippet, cache)
     assert found == marks, said

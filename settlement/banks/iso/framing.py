@@ -19,29 +19,38 @@ def frame(body: bytes) -> bytes:
 
 
 class FrameSplitter:
-    """Collects bytes as they come and gives whole bodies. Holds at most one frame that is not complete."""
+    """Collects bytes as they come and gives whole bodies, one by one. Holds what was added and not yet taken."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     @property
     def partial(self) -> bool:
-        """Whether part of a frame has come and the rest is missing."""
+        """Whether bytes wait here: part of a frame, or frames that nobody has taken."""
         return bool(self._buffer)
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Add what came; the bodies that are complete now. Raises ``FrameError`` when a length is out of range."""
+    def add(self, data: bytes) -> None:
+        """Add what came."""
         self._buffer += data
+
+    def take(self) -> bytes | None:
+        """The next body, None while it is not complete. Raises ``FrameError`` when its length is out of range."""
+        if len(self._buffer) < LENGTH_BYTES:
+            return None
+        length = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        if not 0 < length <= MAX_BODY_BYTES:
+            raise FrameError(f"a frame of {length} bytes was announced")
+        end = LENGTH_BYTES + length
+        if len(self._buffer) < end:
+            return None
+        body = bytes(self._buffer[LENGTH_BYTES:end])
+        del self._buffer[:end]
+        return body
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add what came; all bodies that are complete now. Raises ``FrameError`` when a length is out of range."""
+        self.add(data)
         bodies: list[bytes] = []
-        start = 0
-        while len(self._buffer) - start >= LENGTH_BYTES:
-            length = int.from_bytes(self._buffer[start : start + LENGTH_BYTES], "big")
-            if not 0 < length <= MAX_BODY_BYTES:
-                raise FrameError(f"a frame of {length} bytes was announced")
-            end = start + LENGTH_BYTES + length
-            if len(self._buffer) < end:
-                break
-            bodies.append(bytes(self._buffer[start + LENGTH_BYTES : end]))
-            start = end
-        del self._buffer[:start]
+        while (body := self.take()) is not None:
+            bodies.append(body)
         return bodies

@@ -23,9 +23,9 @@ select note_approvals($1::text::jsonb, $2);
 -- Turn open settlements back, for good.
 select person_id, acceptance_date, saga_id from decide_backward($1::text::jsonb, $2, $3);
 
--- name: request_reversals
--- Take settlements back whole; one outcome per item, in order.
-select outcome, saga_id from request_reversals($1::text::jsonb) order by ord;
+-- name: request_undos
+-- Take settlements back, whole or line by line; one outcome per item, in order.
+select outcome, saga_id, line_no, left_fen from request_undos($1::text::jsonb) order by ord;
 
 -- name: bury_key
 -- Remember a reversal whose original has not arrived.
@@ -38,7 +38,7 @@ from unnest($1::text[], $2::text[]) with ordinality as r (institution_id, idempo
 join idempotency i on i.institution_id = r.institution_id and i.idempotency_key = r.idempotency_key;
 
 -- name: find_saga
--- Where a settlement or reversal of this institution lives.
+-- Where a settlement, reversal or refund of this institution lives.
 select kind, person_id, acceptance_date from saga_directory where institution_id = $1 and saga_id = $2;
 
 -- name: settlement_statuses
@@ -51,22 +51,35 @@ cross join lateral (
     where x.person_id = k.person_id and x.acceptance_date = $2::date and x.settlement_id = k.saga_id
     offset 0) s;
 
--- name: reversal_status
--- One reversal saga as the outside sees it.
+-- name: undo_status
+-- One reversal or refund as the outside sees it; lines: what it gives back of which line, to whom.
 select u.*, r.issued_at, b.state as bank_state, b.bank_code, b.reference as bank_reference,
-       b.authorisation as bank_authorisation, b.response_code as bank_response_code
+       b.authorisation as bank_authorisation, b.response_code as bank_response_code, g.parts,
+       undo_own_expense(u.person_id, u.acceptance_date, u.undo_id) as own_expense_fen
 from undo u
 left join receipt r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date and r.saga_id = u.undo_id
 left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
                and b.leg = 'bank_return'
+cross join lateral undo_parts(u.person_id, u.acceptance_date, u.undo_id) g (parts)
 where u.person_id = $1 and u.acceptance_date = $2 and u.undo_id = $3;
 
 -- name: receipt_facts
--- Everything a receipt shows but the patient's name; $3 is the settlement or the reversal.
+-- Everything a receipt shows but the patient's name; $3 is the settlement, reversal or refund. An undo shows what it gave
+-- back, of the lines of which it gave something back.
 select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id) as settlement_id,
        coalesce(u.terminal_id, s.terminal_id) as terminal_id, s.institution_id, i.name as institution_name,
-       s.visit_no, s.service_date, s.bill_fen, s.own_expense_fen, s.current_year_fen, s.carried_over_fen, s.bank_fen,
-       s.cash_fen, s.bank_notice, sb.lines, sb.parts, c.card_number_sealed, s.person_id, s.card_id,
+       s.visit_no, s.service_date,
+       case when u.undo_id is null then s.bill_fen else u.current_year_fen + u.carried_over_fen + u.bank_fen + u.cash_fen end
+           as bill_fen,
+       case when u.undo_id is null then s.own_expense_fen else undo_own_expense(u.person_id, u.acceptance_date, u.undo_id) end
+           as own_expense_fen,
+       coalesce(u.current_year_fen, s.current_year_fen) as current_year_fen,
+       coalesce(u.carried_over_fen, s.carried_over_fen) as carried_over_fen,
+       coalesce(u.bank_fen, s.bank_fen) as bank_fen, coalesce(u.cash_fen, s.cash_fen) as cash_fen,
+       s.bank_notice, s.consent,
+       case when u.undo_id is null then sb.lines else undo_lines(u.person_id, u.acceptance_date, u.undo_id) end as lines,
+       case when u.undo_id is null then sb.parts else undo_parts(u.person_id, u.acceptance_date, u.undo_id) end as parts,
+       c.card_number_sealed, s.person_id, s.card_id,
        b.bank_code, b.state as bank_state, b.amount_fen as bank_amount_fen, b.reference as bank_reference,
        b.authorisation as bank_authorisation, b.response_code as bank_response_code
 from receipt x
@@ -82,10 +95,10 @@ left join leg b on b.person_id = x.person_id and b.acceptance_date = x.acceptanc
 where x.person_id = $1 and x.acceptance_date = $2 and x.saga_id = $3;
 
 -- name: claim_due_legs
--- Recovery's claim (rule 9), with all that is needed to act.
+-- Recovery's claim (rule 9), with all that is needed to act; $5 are banks that have enough under way.
 select l.*, s.institution_id, s.decision, s.accepted_at, s.deadline_at, s.decided_at, s.card_id, c.pan_sealed,
        o.transmitted as original_transmitted, o.trace as original_trace, o.reference as original_reference
-from claim_due_legs($1, $2, $3, $4) l
+from claim_due_legs($1, $2, $3, $4, $5) l
 left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
 join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
                  and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
@@ -115,13 +128,3 @@ where l.person_id = $1 and l.acceptance_date = $2 and l.saga_id = $3 and l.leg =
 select person_id, acceptance_date, saga_id
 from leg
 where reference = $1 and bank_code = $2 and terminal_id = $3 and transmitted = $4 and trace = $5 and leg = 'bank';
-
--- name: in_doubt
--- How many legs are not final, and the age of the oldest, in seconds.
-select l.leg, l.bank_code, count(*) as legs, extract(epoch from $1 - min(s.accepted_at))::bigint as oldest_s
-from leg l
-left join undo u on u.person_id = l.person_id and u.acceptance_date = l.acceptance_date and u.undo_id = l.saga_id
-join settlement s on s.person_id = l.person_id and s.acceptance_date = l.acceptance_date
-                 and s.settlement_id = coalesce(u.settlement_id, l.saga_id)
-where l.next_attempt_at is not null
-group by l.leg, l.bank_code;

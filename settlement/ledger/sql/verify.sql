@@ -59,8 +59,8 @@ where t.parts <> case when s.decision = 'forward' then (
 limit 50;
 
 -- name: returned_parts
--- What a reversal gives back is posted to where it came from; the bank's share once the bank has it.
-select 'reversal ' || u.undo_id || ': posted ' || t.parts as finding
+-- What a reversal or refund gives back is posted to where it came from; the bank's share once the bank has it.
+select u.kind || ' ' || u.undo_id || ': posted ' || t.parts as finding
 from undo u
 left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
                and b.leg = 'bank_return'
@@ -84,6 +84,32 @@ left join lateral (
     select sum(x.current_year_fen + x.carried_over_fen + x.bank_fen + x.cash_fen) as fen from undo x
     where x.person_id = s.person_id and x.acceptance_date = s.acceptance_date and x.settlement_id = s.settlement_id) u on true
 where s.returned_fen <> coalesce(u.fen, 0) or s.returned_fen > s.bill_fen
+limit 50;
+
+-- name: returned_lines
+-- Each undo gives back line by line what it says, no line more than its payers paid, and a reversal leaves nothing.
+select u.kind || ' ' || u.undo_id || ': lines give back ' || l.parts as finding
+from undo u
+cross join lateral (
+    select coalesce(jsonb_object_agg(x.payer, x.fen), '{}') as parts
+    from (select payer, sum(amount_fen) as fen from undo_line
+          where person_id = u.person_id and acceptance_date = u.acceptance_date and undo_id = u.undo_id
+            and settlement_id = u.settlement_id
+          group by payer) x) l
+where l.parts <> (
+        select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
+        from (values ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+                     ('bank', u.bank_fen), ('cash', u.cash_fen)) p (part, fen)
+        where p.fen > 0)
+union all
+select 'settlement ' || s.settlement_id || ' line ' || l.line_no || ' ' || l.payer || ': ' || l.left_fen || ' of '
+       || l.paid_fen || ' left'
+from settlement s
+cross join lateral line_shares(s.person_id, s.acceptance_date, s.settlement_id) l
+where s.returned_fen > 0
+  and (l.left_fen < 0 or (l.left_fen > 0 and exists (
+        select from undo u where u.person_id = s.person_id and u.acceptance_date = s.acceptance_date
+            and u.settlement_id = s.settlement_id and u.kind = 'reversal')))
 limit 50;
 
 -- name: holds_follow_decision
@@ -138,13 +164,13 @@ where not exists (select from leg_rule r where r.leg = m.leg and r.from_state = 
 limit 50;
 
 -- name: receipts
--- A receipt stands for each settled bill and each completed reversal, and for nothing else.
+-- A receipt stands for each settled bill and each completed reversal or refund, and for nothing else.
 select 'settlement ' || s.settlement_id || ' (' || s.decision || '): receipt ' || (r.saga_id is not null) as finding
 from settlement s
 left join receipt r on r.person_id = s.person_id and r.acceptance_date = s.acceptance_date and r.saga_id = s.settlement_id
 where (s.decision = 'forward') <> (r.saga_id is not null)
 union all
-select 'reversal ' || u.undo_id || ': bank ' || coalesce(b.state, 'none') || ', receipt ' || (r.saga_id is not null)
+select u.kind || ' ' || u.undo_id || ': bank ' || coalesce(b.state, 'none') || ', receipt ' || (r.saga_id is not null)
 from undo u
 left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptance_date and b.saga_id = u.undo_id
                and b.leg = 'bank_return'
@@ -153,7 +179,8 @@ where coalesce(b.state = 'posted', true) <> (r.saga_id is not null)
 limit 50;
 
 -- name: line_claims
--- Each line of a bill that is open or settled is claimed once; of one that was declined or taken back, none is.
+-- Each line of a bill that is open or settled is claimed once, also when it was refunded; of one that was declined or
+-- taken back whole, none is.
 select 'settlement ' || s.settlement_id || ': ' || c.claims || ' of ' || jsonb_array_length(sb.lines) || ' lines claimed' as finding
 from settlement s
 join settlement_bill sb on sb.person_id = s.person_id and sb.acceptance_date = s.acceptance_date
@@ -161,7 +188,10 @@ join settlement_bill sb on sb.person_id = s.person_id and sb.acceptance_date = s
 cross join lateral (
     select count(*) as claims from line_claim x
     where x.institution_id = s.institution_id and x.visit_no = s.visit_no and x.settlement_id = s.settlement_id) c
-where c.claims <> case when s.decision in ('open', 'forward') and s.returned_fen = 0 then jsonb_array_length(sb.lines) else 0 end
+where c.claims <> case when s.decision in ('open', 'forward') and not exists (
+        select from undo u where u.person_id = s.person_id and u.acceptance_date = s.acceptance_date
+            and u.settlement_id = s.settlement_id and u.kind = 'reversal')
+    then jsonb_array_length(sb.lines) else 0 end
 limit 50;
 
 -- name: directory
@@ -176,22 +206,25 @@ limit 50;
 -- How much was looked at, and what is not final.
 select (select count(*) from settlement) as settlements,
        (select count(*) from settlement where decision = 'forward') as settled,
-       (select count(*) from undo) as reversals,
+       (select count(*) from undo where kind = 'reversal') as reversals,
+       (select count(*) from undo where kind = 'refund') as refunds,
        (select count(*) from transfer) as transfers,
        (select coalesce(sum(amount_fen), 0)::bigint from transfer) as transferred_fen,
        (select count(*) from leg where next_attempt_at is not null) as open_legs;
 
 -- name: bank_legs
--- What the banks' books must show: debits that are live, undone or never were, and returns that are done; not-final ones apart.
+-- What the banks' books must show: debits that are live, undone or never were, with what returns have given back of each
+-- (fen) and whether one is under way; and the returns themselves.
 select l.bank_code, l.leg, l.verb, l.state, l.amount_fen, l.terminal_id, l.transmitted, l.trace, l.reference,
-       l.next_attempt_at is null as final,
-       exists (select from undo u join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date
-                   and r.saga_id = u.undo_id and r.leg = 'bank_return'
-               where l.leg = 'bank' and u.person_id = l.person_id and u.acceptance_date = l.acceptance_date
-                 and u.settlement_id = l.saga_id and r.state = 'posted') as returned,
-       exists (select from undo u join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date
-                   and r.saga_id = u.undo_id and r.leg = 'bank_return'
-               where l.leg = 'bank' and u.person_id = l.person_id and u.acceptance_date = l.acceptance_date
-                 and u.settlement_id = l.saga_id and r.state <> 'posted') as returning
+       l.next_attempt_at is null as final, coalesce(g.returned_fen, 0) as returned_fen,
+       coalesce(g.returning, false) as returning
 from leg l
+left join lateral (
+    select coalesce(sum(r.amount_fen) filter (where r.state = 'posted'), 0)::bigint as returned_fen,
+           coalesce(bool_or(r.state <> 'posted'), false) as returning
+    from undo u
+    join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date and r.saga_id = u.undo_id
+              and r.leg = 'bank_return'
+    where l.leg = 'bank' and u.person_id = l.person_id and u.acceptance_date = l.acceptance_date
+      and u.settlement_id = l.saga_id) g on true
 where l.leg in ('bank', 'bank_return');

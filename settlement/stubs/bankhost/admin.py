@@ -15,7 +15,7 @@ from settlement.stubs.bankhost.bank import StubBank
 from settlement.stubs.bankhost.books import Books
 from settlement.stubs.bankhost.faults import FaultError, FaultPanel
 from settlement.stubs.bankhost.page import render
-from settlement.stubs.bankhost.wire import AccountBatch, AccountSpec, CutOver, FaultSpec
+from settlement.stubs.bankhost.wire import AccountBatch, AccountSpec, CutOver, FaultSpec, HangUp
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ def build_admin(banks: Mapping[str, StubBank], faults: FaultPanel) -> web.Applic
             web.get("/books/summary", admin.summary),
             web.get("/log", admin.log),
             web.post("/cut-over", admin.cut_over),
+            web.post("/hang-up", admin.hang_up),
             web.post("/faults", admin.add_fault),
             web.get("/faults", admin.list_faults),
             web.delete("/faults", admin.clear_faults),
@@ -98,6 +99,9 @@ class _Admin:
             raise _Refused(404, "NO_SUCH_BANK", f"this process plays {', '.join(self._banks)}")
         return bank
 
+    def _chosen(self, code: str | None) -> list[StubBank]:
+        return list(self._banks.values()) if code is None else [self._bank(code)]
+
     async def health(self, _: web.Request) -> web.Response:
         """Whether every bank's books answer."""
         for bank in self._banks.values():
@@ -146,9 +150,16 @@ class _Admin:
     async def cut_over(self, request: web.Request) -> web.Response:
         """End the business day of one bank or of all."""
         asked = await _body(request, CutOver)
-        chosen = list(self._banks.values()) if asked.bank is None else [self._bank(asked.bank)]
+        chosen = self._chosen(asked.bank)
         dates = {bank.profile.code: await bank.ask(lambda books: books.cut_over()) for bank in chosen}
         return _json({"business_dates": dates})
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """Close the connections of one bank or of all."""
+        chosen = self._chosen((await _body(request, HangUp)).bank)
+        for bank in chosen:
+            bank.hang_up()
+        return _json({"banks": [bank.profile.code for bank in chosen]})
 
     async def add_fault(self, request: web.Request) -> web.Response:
         """Set a fault."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,13 @@ from settlement.stubs.bankhost.profile import Profile
 from settlement.stubs.bankhost.replies import SILENT, change_fields
 from settlement.stubs.bankhost.store import Store
 from settlement.stubs.bankhost.wire import FaultSpec
-from settlement.stubs.bankhost.worker import Worker
+from settlement.stubs.bankhost.worker import Runs, Worker
 from terminal_sdk.crypto import derive_key
 
 R = TypeVar("R")
+
+MakeWorker = Callable[[str, Callable[[], Books], Callable[[Books], sqlite3.Connection]], Runs[Books]]
+"""Makes what runs jobs on a bank's books, from its name, how the books are opened, and their database."""
 
 _CLOSE_WAIT_S = 5.0
 
@@ -31,7 +35,15 @@ class StubBank:
     """Plays one bank. Its books are ``<data_dir>/<code>.sqlite3``; ``zone_key`` is the 16-byte zone master key."""
 
     def __init__(
-        self, profile: Profile, *, zone_key: bytes, data_dir: Path, faults: FaultPanel, clock: Clock, ids: IdSource
+        self,
+        profile: Profile,
+        *,
+        zone_key: bytes,
+        data_dir: Path,
+        faults: FaultPanel,
+        clock: Clock,
+        ids: IdSource,
+        make_worker: MakeWorker = Worker,
     ) -> None:
         self.profile = profile
         self.zone_key = zone_key
@@ -43,7 +55,7 @@ class StubBank:
         self._server: asyncio.Server | None = None
         pin_key = derive_key(zone_key, f"bank-host-pin-check:{profile.code}")
         path = data_dir / f"{profile.code}.sqlite3"
-        self._worker: Worker[Books] = Worker(
+        self._worker = make_worker(
             profile.code,
             lambda: Books(Store(path), profile, pin_key, clock, ids),
             lambda books: books.store.connection,
@@ -64,6 +76,11 @@ class StubBank:
             await asyncio.gather(*(connection.drain(_CLOSE_WAIT_S) for connection in connections))
             self._server = None
         await self._worker.stop()
+
+    def hang_up(self) -> None:
+        """Close every connection at once; what is under way is booked all the same."""
+        for connection in list(self.connections):
+            connection.hang_up()
 
     async def ask(self, work: Callable[[Books], R]) -> R:
         """Do something with the books, on their thread and in one transaction."""
@@ -89,7 +106,7 @@ class StubBank:
             else:
                 answer = change_fields(books.handle(fields, pin_key), fault)
             if fault is None or fault.action not in SILENT:
-                for _ in range(2 if fault is not None and fault.action == "duplicate" else 1):
+                for _ in range(min(1 + fault.frames, 10) if fault is not None and fault.action == "duplicate" else 1):
                     log_frame(books.store, "sent", answer, self.clock.now(), note)
             return answer
 

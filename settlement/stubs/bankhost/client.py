@@ -19,6 +19,7 @@ from settlement.stubs.bankhost.wire import (
     CutOver,
     Fault,
     FaultSpec,
+    HangUp,
     LogPage,
     LogRow,
 )
@@ -103,6 +104,10 @@ class BankHostAdmin:
         """End the business day of a bank (None: of all); the new dates by bank."""
         answer = await self._call("POST", "/cut-over", dict[str, dict[str, str]], CutOver(bank=bank))
         return answer["business_dates"]
+
+    async def hang_up(self, bank: str | None = None) -> None:
+        """Close every connection of a bank (None: of all) at once."""
+        await self._call("POST", "/hang-up", dict[str, list[str]], HangUp(bank=bank))
 
     async def add_fault(self, spec: FaultSpec) -> Fault:
         """Set a fault."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -14,8 +13,8 @@ from settlement.banks.iso.framing import FrameError, FrameSplitter, frame
 from settlement.banks.iso.keys import KEY_BYTES, NONCE_BYTES, WorkingKeys, network_mac_key, seal
 from settlement.banks.iso.spec import ANSWER_OF, Mti, NetworkCode
 from settlement.stubs.bankhost.faults import is_before
-from settlement.stubs.bankhost.replies import SILENT, to_frames
-from settlement.stubs.bankhost.wire import FaultSpec
+from settlement.stubs.bankhost.replies import SILENT, change_fields
+from settlement.stubs.bankhost.sending import Sender
 
 if TYPE_CHECKING:
     from settlement.stubs.bankhost.bank import StubBank
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 APPROVED, FAILED, MAC_WRONG = "00", "96", "A0"
 _GENERATIONS_KEPT = 2
 _TASKS_MOST = 4_096
-_BUFFER_MOST_BYTES = 1 << 20
-_TRICKLE_PAUSE_S = 0.001
 
 log = structlog.get_logger(__name__)
 
@@ -41,16 +38,32 @@ class HostConnection(asyncio.Protocol):
         self._signed_on = False
         self._gone = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deaf = False
         self._transport: asyncio.Transport | None = None
+        self._sender: Sender
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A service has connected."""
         self._transport = cast("asyncio.Transport", transport)
+        self._sender = Sender(self._transport)
         self._bank.connections.add(self)
+        fault = self._bank.faults.take_accepting(self._bank.profile.code)
+        self._deaf = fault is not None
+        if fault is not None and fault.action == "accept_close":
+            self.hang_up()
+
+    def pause_writing(self) -> None:
+        """The service takes nothing more for now."""
+        self._sender.pause()
+
+    def resume_writing(self) -> None:
+        """It takes bytes again."""
+        self._sender.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone. What was received is judged all the same; only its answer finds nobody."""
         self._gone = True
+        self._sender.resume()
         if not self._tasks:
             self._bank.connections.discard(self)
 
@@ -61,14 +74,16 @@ class HostConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; every whole message is worked on by itself."""
+        if self._deaf:
+            return
         try:
             bodies = self._splitter.feed(data)
         except FrameError:
-            self._abort()
+            self.hang_up()
             return
         for body in bodies:
             if len(self._tasks) >= _TASKS_MOST:
-                self._abort()
+                self.hang_up()
                 return
             task = asyncio.create_task(self._handle(body))
             self._tasks.add(task)
@@ -81,28 +96,21 @@ class HostConnection(asyncio.Protocol):
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        self._abort()
+        self.hang_up()
 
-    def _abort(self) -> None:
+    def hang_up(self) -> None:
+        """Close at once."""
         if self._transport is not None:
             self._transport.abort()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if self._transport.get_write_buffer_size() > _BUFFER_MOST_BYTES:
-            self._abort()
-            return
-        self._transport.write(data)
 
     async def _handle(self, body: bytes) -> None:
         try:
             message = unpack(body)
         except MessageError:
-            self._abort()
+            self.hang_up()
             return
         if message.mti not in ANSWER_OF:
-            self._abort()
+            self.hang_up()
             return
         try:
             if message.mti == Mti.NETWORK:
@@ -117,22 +125,22 @@ class HostConnection(asyncio.Protocol):
         """Code 96: the transaction was rolled back, and the answer says that nothing certain can be said."""
         keys = self._keys.get(message.get("53"))
         if keys is None:
-            self._abort()
+            self.hang_up()
             return
         fields = {**self._bank.bare_answer(message.fields, FAILED), "53": keys.label}
-        self._write(frame(pack(fields, keys.mac)))
+        self._sender.write(frame(pack(fields, keys.mac)))
 
     # ---- requests -------------------------------------------------------------------------------------------------
 
     async def _request(self, message: Message) -> None:
         if not self._keys:
-            self._abort()  # no traffic before sign-on and key exchange
+            self.hang_up()  # no traffic before sign-on and key exchange
             return
         keys = self._keys.get(message.get("53"))
         if keys is None or not message.mac_is_valid(keys.mac):
             current = self._keys[f"{self._generation:016d}"]
             answer = await self._bank.refuse(message.fields, MAC_WRONG, "MAC wrong")
-            self._write(frame(pack({**answer, "53": current.label}, current.mac)))
+            self._sender.write(frame(pack({**answer, "53": current.label}, current.mac)))
             return
         fault = self._bank.faults.take(self._bank.profile.code, message.fields)
         if fault is not None and fault.action == "drop_before_commit":
@@ -141,21 +149,7 @@ class HostConnection(asyncio.Protocol):
         if fault is not None and is_before(fault, "delay_ms", "after_commit"):
             await asyncio.sleep(fault.delay_ms / 1_000)
         answer = await self._bank.judge(message.fields, keys.pin, fault)
-        await self._send({**answer, "53": keys.label}, keys.mac, fault)
-
-    async def _send(self, fields: dict[str, str], mac_key: bytes, fault: FaultSpec | None) -> None:
-        if fault is not None and fault.action == "delay_ms" and fault.when != "before_commit":
-            await asyncio.sleep(fault.delay_ms / 1_000)
-        if fault is not None and fault.action == "close":
-            self._abort()
-        if fault is None or fault.action not in SILENT:
-            await self._write_pieces(to_frames(fields, mac_key, fault))
-
-    async def _write_pieces(self, pieces: Sequence[bytes]) -> None:
-        for number, piece in enumerate(pieces):
-            if number:
-                await asyncio.sleep(_TRICKLE_PAUSE_S)
-            self._write(piece)
+        await self._sender.answer({**answer, "53": keys.label}, keys.mac, fault)
 
     # ---- network messages -----------------------------------------------------------------------------------------
 
@@ -178,7 +172,7 @@ class HostConnection(asyncio.Protocol):
         frames = [(False, message.fields, note)] if silent else [(False, message.fields, note), (True, answer, note)]
         with contextlib.suppress(Exception):  # the log is not worth a lost link
             await self._bank.log(*frames)
-        await self._send(answer, self._network_key, fault)
+        await self._sender.answer(change_fields(answer, fault), self._network_key, fault)
         if answer["39"] == MAC_WRONG or message.get("70") == NetworkCode.SIGN_OFF:
             self._signed_on = False
 

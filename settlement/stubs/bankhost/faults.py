@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from settlement.banks.iso.spec import Mti
 from settlement.stubs.bankhost.wire import Fault, FaultSpec, Match
 
 BEFORE, AFTER = "before_commit", "after_commit"
 FAULTS_MOST = 1_000
+ON_ACCEPTING = frozenset({"accept_silent", "accept_close"})
+"""Actions that meet a new connection, not a message."""
 
 
 class FaultError(Exception):
@@ -34,6 +36,8 @@ class FaultPanel:
             raise FaultError("answer_code needs code")
         if spec.action == "delay_ms" and not spec.delay_ms:
             raise FaultError("delay_ms needs delay_ms above 0")
+        if spec.action in ON_ACCEPTING and spec.match != Match():
+            raise FaultError(f"{spec.action} meets connections, not messages: leave match out")
         fault = Fault(id=next(self._numbers), spec=spec, played=0, remaining=spec.count)
         self._faults[fault.id] = fault
         return fault
@@ -51,9 +55,16 @@ class FaultPanel:
 
     def take(self, bank: str, fields: Mapping[str, str]) -> FaultSpec | None:
         """The fault to play on this message, counted as played."""
+        return self._first(bank, lambda spec: spec.action not in ON_ACCEPTING and _meets(spec.match, fields))
+
+    def take_accepting(self, bank: str) -> FaultSpec | None:
+        """The fault to play on a new connection, counted as played."""
+        return self._first(bank, lambda spec: spec.action in ON_ACCEPTING)
+
+    def _first(self, bank: str, meets: Callable[[FaultSpec], bool]) -> FaultSpec | None:
         for number, fault in self._faults.items():
             spec = fault.spec
-            if fault.remaining == 0 or spec.bank not in {None, bank} or not _meets(spec.match, fields):
+            if fault.remaining == 0 or spec.bank not in {None, bank} or not meets(spec):
                 continue
             if spec.probability < 1 and self._chance.random() >= spec.probability:
                 continue
@@ -66,7 +77,13 @@ class FaultPanel:
 def _meets(match: Match, fields: Mapping[str, str]) -> bool:
     if match.mti is None and fields["t"] == Mti.NETWORK:
         return False
-    wanted = {"t": match.mti, "3": match.processing_code, "2": match.pan, "37": match.reference}
+    wanted = {
+        "t": match.mti,
+        "3": match.processing_code,
+        "70": match.network_code,
+        "2": match.pan,
+        "37": match.reference,
+    }
     return all(value is None or fields.get(number) == value for number, value in wanted.items())
 
 

@@ -156,7 +156,18 @@ Action = Literal[
     "answer_code",
     "half_frame",
     "trickle",
+    "wrong_mti",
+    "wrong_currency",
+    "huge_length",
+    "out_of_order",
+    "contradict",
+    "unsolicited",
+    "flood",
+    "stall_reading",
+    "accept_silent",
+    "accept_close",
 ]
+Part = Literal["terminal_id", "transmitted", "trace", "reference"]
 
 
 class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,13 +175,17 @@ class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     mti: Annotated[str, Meta(pattern=r"^[0-9]{4}$")] | None = None
     processing_code: Annotated[str, Meta(pattern=r"^[0-9]{6}$")] | None = None
+    network_code: Annotated[str, Meta(pattern=r"^[0-9]{3}$")] | None = None
     pan: Pan | None = None
     reference: Annotated[str, Meta(pattern=r"^[0-9A-Z]{12}$")] | None = None
 
 
 class FaultSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fault to play. ``bank`` null: any bank · ``count`` null: until cleared · ``when``: on which side of the commit
-    a delay or an answer code takes effect (default: delay after, answer code before, that is without booking)."""
+    a delay or an answer code takes effect (default: delay after, answer code before, that is without booking) ·
+    ``frames``: how many copies or unsolicited answers there are besides the answer · ``part``: which part of the
+    identity is another one · ``delay_ms`` besides: between two bytes of ``trickle`` (default 1), and how long
+    ``out_of_order`` and ``stall_reading`` last at most (default 1 s, 60 s)."""
 
     action: Action
     bank: str | None = None
@@ -180,6 +195,8 @@ class FaultSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     delay_ms: Annotated[int, Meta(ge=0, le=600_000)] = 0
     when: Literal["before_commit", "after_commit"] | None = None
     code: Annotated[str, Meta(pattern=r"^[0-9A-Z]{2}$")] | None = None
+    frames: Annotated[int, Meta(ge=1, le=10**6)] = 1
+    part: Part = "reference"
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -189,6 +206,12 @@ class Fault(Struct, frozen=True, kw_only=True):
     spec: FaultSpec
     played: int
     remaining: int | None
+
+
+class HangUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Close every connection of a bank (null: of all) now; the books do not notice."""
+
+    bank: str | None = None
 
 
 class CutOver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,10 +8,11 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+State_co = TypeVar("State_co", covariant=True)
 
 _BATCH_MOST = 128
 _QUEUE_MOST = 8_192
@@ -19,6 +20,22 @@ _QUEUE_MOST = 8_192
 
 class Overloaded(Exception):
     """More jobs wait than this bank takes."""
+
+
+class Runs(Protocol[State_co]):
+    """Whoever runs jobs on a state, each in one transaction whose result is handed out only when it is durable."""
+
+    async def start(self) -> None:
+        """Open the state."""
+        ...
+
+    async def run(self, work: Callable[[State_co], R]) -> R:
+        """Run a job; its result."""
+        ...
+
+    async def stop(self) -> None:
+        """Finish what waits, and close."""
+        ...
 
 
 class _Job:

@@ -20,7 +20,7 @@ SIGNED = [operation for operation in OPERATIONS if operation.authenticated]
 
 
 def path_of(operation: Operation) -> str:
-    path = operation.path.format(settlement_id=ID, reversal_id=ID, receipt_id=ID)
+    path = operation.path.format(settlement_id=ID, reversal_id=ID, refund_id=ID, receipt_id=ID)
     return f"{path}?idempotency_key=KEY-0001-0001" if operation.name == "settlementByKey" else path
 
 
@@ -59,9 +59,11 @@ async def test_each_operation_reaches_the_engine_and_is_answered(
 async def test_what_is_not_final_is_202_with_the_place_to_ask(api: Api, till: SignedIn, operation: Operation) -> None:
     api.engine.final = False
     answer = await api.signed(till, operation.method, path_of(operation), REQUESTS.get(operation.name))
-    kind, place = (
-        ("settlements", "settlement_id") if operation.answer is wire.Settlement else ("reversals", "reversal_id")
-    )
+    kind, place = {
+        wire.Settlement: ("settlements", "settlement_id"),
+        wire.Reversal: ("reversals", "reversal_id"),
+        wire.Refund: ("refunds", "refund_id"),
+    }[operation.answer]
     assert answer.status == 202
     assert answer.headers["Location"] == f"/v1/{kind}/{answer.json[place]}"
     assert answer.headers["Retry-After"] == "1"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from settlement.banks.directory import Bank, Directory, default_directory, derive_zone_keys
-from settlement.banks.port import BankOrder, MessageIdentity
+from settlement.banks.port import BankOrder, BankOutcome, MessageIdentity
 from settlement.banks.router import BankLinks
 from settlement.banks.tuning import LinkTuning
 from settlement.banks.unmatched import LateAnswer
@@ -107,7 +107,7 @@ class World:
 
     async def fault(self, action: str, **spec: Any) -> None:
         """Set a fault; ``mti``, ``reference`` and the like say which messages it meets."""
-        names = ("mti", "processing_code", "pan", "reference")
+        names = ("mti", "processing_code", "network_code", "pan", "reference")
         match = Match(**{name: spec.pop(name) for name in names if name in spec})
         await self.admin.add_fault(FaultSpec(action=action, match=match, **spec))  # type: ignore[arg-type]
 
@@ -129,15 +129,23 @@ class World:
         return self.links.states()[bank]
 
 
+async def approved(world: World) -> bool:
+    """Whether a debit goes through now; where time-outs are short, a busy machine may need more than one."""
+    return (await world.links.debit(world.order(), world.soon)).outcome is BankOutcome.APPROVED
+
+
 def cut(codes: Sequence[str]) -> Directory:
     """The built-in directory, cut to these banks."""
     directory = default_directory()
     return Directory({code: directory[code] for code in codes}, directory.acquirer)
 
 
-@pytest.fixture
-async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
-    """``await make_world(banks=…, duplicates=…, connected=True, **changes to the banks' entries)``."""
+MakeWorld = Callable[..., Awaitable[World]]
+
+
+@contextlib.asynccontextmanager
+async def worlds(folder: Path) -> AsyncIterator[MakeWorld]:
+    """``await make(banks=…, duplicates=…, connected=True, **changes to the banks' entries)``."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(
@@ -152,7 +160,7 @@ async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Wo
             directory = cut(banks)
             known = {name: value for name, value in changes.items() if name in {"offers_inquiry", "remembers_reversal"}}
             profiles = [profile_of(replace(bank, **known), port=0, duplicates=duplicates) for bank in directory]
-            service = BankHostService(profiles, derive_zone_keys(master, directory), tmp_path / "books", seed=7)
+            service = BankHostService(profiles, derive_zone_keys(master, directory), folder / "books", seed=7)
             await service.start()
             stack.push_async_callback(service.stop)
             admin = await stack.enter_async_context(BankHostAdmin(service.admin_url))
@@ -168,13 +176,20 @@ async def make_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Wo
 
 
 @pytest.fixture
-async def world(make_world: Callable[..., Awaitable[World]]) -> World:
+async def make_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
+    """See ``worlds``."""
+    async with worlds(tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def world(make_world: MakeWorld) -> World:
     """One bank (BOSC), its host in this process, its link up."""
     return await make_world()
 
 
 @pytest.fixture
-async def make_process_world(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[World]]]:
+async def make_process_world(tmp_path: Path) -> AsyncIterator[MakeWorld]:
     """The same with the hosts in a process of their own."""
     async with contextlib.AsyncExitStack() as stack:
 

@@ -12,6 +12,7 @@ from settlement.banks.connection import Connection, Outgoing
 from settlement.banks.iso.framing import FrameSplitter, frame
 from settlement.banks.port import BankOutcome
 from settlement.banks.tuning import LinkTuning
+from tests.integration.banks.conftest import approved
 
 APPROVED, UNKNOWN, NOT_SENT = BankOutcome.APPROVED, BankOutcome.UNKNOWN, BankOutcome.NOT_SENT
 EAGER = LinkTuning(
@@ -26,7 +27,7 @@ EAGER = LinkTuning(
 )
 
 
-async def test_time_outs_open_the_circuit_and_an_echo_closes_it(make_world, wait_until) -> None:
+async def test_time_outs_open_the_circuit_and_an_answered_message_closes_it(make_world, wait_until) -> None:
     world = await make_world(tuning=EAGER, timeout_ms=300)
     await world.fault("drop_before_commit", count=None)
     await world.fault("drop_before_commit", mti="0800", count=None)
@@ -40,9 +41,9 @@ async def test_time_outs_open_the_circuit_and_an_echo_closes_it(make_world, wait
     assert not (await world.log())[3:]
 
     await world.admin.clear_faults()
-    await wait_until(lambda: world.state().circuit == "closed")
-    await world.reconnect(timeout_ms=8_000)
-    assert (await world.links.debit(world.order(), world.soon)).outcome is APPROVED
+    await wait_until(lambda: world.state().circuit == "half_open")
+    await wait_until(lambda: approved(world))
+    assert world.state().circuit == "closed"
 
 
 async def _failed_probes(world) -> bool:
@@ -58,7 +59,8 @@ async def test_probes_without_a_sign_of_life_replace_the_connection(make_world, 
     await world.fault("drop_before_commit", mti="0800")
     assert (await world.links.debit(world.order(), world.soon)).outcome is UNKNOWN
     await wait_until(lambda: _sign_ons(world, 2))
-    await wait_until(lambda: world.state().ready and world.state().circuit == "closed")
+    await wait_until(lambda: world.state().ready and world.state().circuit == "half_open")
+    await wait_until(lambda: approved(world))
 
 
 async def _sign_ons(world, wanted: int) -> bool:
@@ -78,9 +80,9 @@ async def test_a_bank_that_comes_late_is_found(make_world, wait_until) -> None:
             **{name: getattr(bank.profile, name) for name in bank.profile.__slots__} | {"port": bank.port}
         )
         await bank.start("127.0.0.1")
-        await wait_until(lambda: world.state().ready)
-        assert world.state().circuit == "closed"
+        await wait_until(lambda: world.state().ready and world.state().circuit == "half_open")
         assert (await world.links.debit(world.order(), world.soon)).outcome is APPROVED
+        assert world.state().circuit == "closed"
     finally:
         await world.links.stop()
 
@@ -179,7 +181,7 @@ async def test_a_frame_that_stood_in_line_past_its_lease_is_never_written(wait_u
 
     clock, refusals = PushedClock(), []
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    connection = Connection(clock=clock, frame_timeout_s=5, on_body=print, on_lost=print)
+    connection = Connection(clock=clock, tuning=LinkTuning(), on_body=print, on_lost=print)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: connection, "127.0.0.1", server.sockets[0].getsockname()[1])
 
@@ -214,7 +216,7 @@ async def test_what_was_not_written_when_the_connection_went_is_refused() -> Non
 
     lost, refusals = [], []
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    connection = Connection(clock=PushedClock(), frame_timeout_s=5, on_body=print, on_lost=lost.append)
+    connection = Connection(clock=PushedClock(), tuning=LinkTuning(), on_body=print, on_lost=lost.append)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: connection, "127.0.0.1", server.sockets[0].getsockname()[1])
     queued = Outgoing(b"queued", None, refusals.append)

@@ -15,7 +15,7 @@ from settlement.ledger.ledger import SQL as LEDGER
 
 HOT_READS = {
     "settlement_statuses": LEDGER["settlement_statuses"],
-    "reversal_status": LEDGER["reversal_status"],
+    "undo_status": LEDGER["undo_status"],
     "receipt_facts": LEDGER["receipt_facts"],
     "bank_leg": LEDGER["bank_leg"],
     "find_keys": LEDGER["find_keys"],
@@ -119,7 +119,7 @@ async def _generic_plan(connection: asyncpg.Connection, name: str, statement: st
     return "\n".join(row[0] for row in await connection.fetch(f"explain execute {name}({samples})"))
 
 
-@pytest.mark.parametrize("name", ["settlement_statuses", "reversal_status", "receipt_facts", "bank_leg"])
+@pytest.mark.parametrize("name", ["settlement_statuses", "undo_status", "receipt_facts", "bank_leg"])
 async def test_a_hot_read_opens_only_the_partitions_of_its_date(connection: asyncpg.Connection, name: str) -> None:
     await connection.execute(BY_KEY)
     plan = await _generic_plan(connection, name, HOT_READS[name])

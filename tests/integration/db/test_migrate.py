@@ -122,4 +122,6 @@ async def test_the_lock_is_free_afterwards(
     (directory / "0003_third.sql").write_text("SELECT 1 / 0;")
     with pytest.raises(MigrationError):
         await migrate(connection, directory)
-    assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    held = """SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+              WHERE locktype = 'advisory' AND datname = current_database()"""
+    assert await connection.fetchval(held) == 0

@@ -304,3 +304,22 @@ async def test_the_database_refuses_what_must_never_happen(world: LedgerWorld, s
     await world.answer(key, "approved")
     with pytest.raises((asyncpg.RestrictViolationError, asyncpg.CheckViolationError)):
         await world.pool.execute(statement.format(month=f"{NOW:%Y%m}"))
+
+
+async def test_consent_leaves_insurance_out_only_while_it_is_frozen(world: LedgerWorld) -> None:
+    person = await world.person(500)
+    agreed = await world.request(person, [line(300, 1, "C")], consent="without_insurance", card_counter=1_000_001)
+    assert (await world.ledger.hold(agreed)).outcome == "card_changed"  # insurance can pay: it is asked first
+    await world.pool.execute("update card set social = 'frozen' where person_id = $1", person)
+    without = await world.request(person, [line(300, 1, "C")], card_counter=1_000_002)
+    assert (await world.ledger.hold(without)).outcome == "card_changed"
+    agreed = msgspec.structs.replace(agreed, card_counter=1_000_003)
+    assert (await world.ledger.hold(agreed)).outcome == "held"
+
+
+async def test_the_database_refuses_insurance_money_under_a_consent_to_do_without(world: LedgerWorld) -> None:
+    person = await world.person(500)
+    await world.pool.execute("update card set social = 'frozen' where person_id = $1", person)
+    mixed = await world.request(person, [line(300)], consent="without_insurance")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await world.ledger.hold(mixed)

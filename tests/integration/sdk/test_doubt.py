@@ -19,6 +19,15 @@ SETTLEMENT_ID = "0190b0a4-0000-7000-8000-000000000001"
 REVERSAL_BY_ID = f"POST /v1/settlements/{SETTLEMENT_ID}/reversal"
 
 
+class JumpedClock(SystemClock):
+    """A till's clock that somebody set."""
+
+    ahead = dt.timedelta()
+
+    def now(self) -> dt.datetime:
+        return super().now() + self.ahead
+
+
 async def leave_open(
     peer: Any, steps: Any, terminal: Terminal, card: CardSession, bill: dict[str, Any], **more: Any
 ) -> NotYetKnown:
@@ -28,16 +37,6 @@ async def leave_open(
     peer.otherwise = steps.refuse(599, "NOT_IN_THE_SCRIPT")
     peer.heard.clear()
     return result
-
-
-class ClockAhead(SystemClock):
-    """A clock that is so far ahead, for what happens after a deadline."""
-
-    def __init__(self, ahead: dt.timedelta) -> None:
-        self._ahead = ahead
-
-    def now(self) -> dt.datetime:
-        return super().now() + self._ahead
 
 
 async def test_a_refusal_after_an_unanswered_send_is_sealed_first(
@@ -196,13 +195,33 @@ async def test_recover_seals_what_is_past_its_deadline(
 ) -> None:
     async with make_terminal() as terminal:
         await leave_open(peer, steps, terminal, card, bill, deadline_ms=150_000)
-    async with make_terminal(clock=ClockAhead(dt.timedelta(seconds=151))) as terminal:
+    peer.clock_ahead_ms = 151_000
+    async with make_terminal() as terminal:
         peer.script.extend([steps.unknown, steps.reversal(arrived=False)])
         (recovered,) = await terminal.recover()
         assert isinstance(recovered, Reversed)
         assert not recovered.arrived
         assert peer.sends == []
         assert await terminal.open_attempts() == []
+
+
+@pytest.mark.parametrize(("before_h", "after_h"), [(0, 30), (0, -30), (30, 0), (-30, 0)])
+async def test_a_till_whose_clock_jumps_keeps_the_deadline(
+    before_h: int, after_h: int, peer: Any, steps: Any, make_terminal: Any, card: CardSession, bill: dict[str, Any]
+) -> None:
+    """By its own clock it would seal the bill too early after a jump ahead, and after one back send it too late."""
+    clock = JumpedClock()
+    clock.ahead = dt.timedelta(hours=before_h)
+    async with make_terminal(clock=clock) as terminal:
+        await leave_open(peer, steps, terminal, card, bill)
+    clock.ahead = dt.timedelta(hours=after_h)
+    jumped_ahead = after_h > before_h
+    peer.clock_ahead_ms = 0 if jumped_ahead else 151_000
+    async with make_terminal(clock=clock) as terminal:
+        end = steps.settlement("settled") if jumped_ahead else steps.reversal(arrived=False)
+        peer.script.extend([steps.unknown, end])
+        (recovered,) = await terminal.recover()
+        assert isinstance(recovered, Settled if jumped_ahead else Reversed)
 
 
 async def test_recover_never_sends_a_pin_of_an_earlier_session(

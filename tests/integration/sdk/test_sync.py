@@ -17,6 +17,8 @@ from terminal_sdk import (
     AttemptStillOpen,
     CredentialsInvalid,
     FeeLine,
+    ForwarderBusy,
+    ForwardPolicy,
     InvalidRequest,
     JournalError,
     KeyReused,
@@ -292,3 +294,30 @@ def test_enrolment(away: Any, terminal_ca: CertificateAuthority, tmp_path: Path)
     with pytest.raises(CredentialsInvalid, match="belongs to"):
         SyncTerminal.enrol(away.base_url, "YD000002", "code-0000-1111", tmp_path / "own.json")
     assert loops() == []
+
+
+def test_the_plain_client_forwards_in_the_background(away: Any, steps: Any, make_sync_terminal: Any) -> None:
+    """The forwarder runs in the terminal's own thread while the till does other things."""
+    ended: list[Any] = []
+    heard = threading.Event()
+
+    def note(result: Any) -> None:
+        ended.append(result)
+        heard.set()
+
+    with make_sync_terminal() as terminal:
+        away.otherwise = steps.cut
+        assert isinstance(terminal.reverse(settlement_id=SETTLEMENT_ID), NotYetKnown)
+        away.otherwise = steps.reversal(arrived=True)
+        with terminal.forwarder(ForwardPolicy(backoff_first_s=0.01), on_result=note) as forwarder:
+            assert heard.wait(30)
+            with pytest.raises(ForwarderBusy):
+                terminal.forwarder().once()
+        forwarder.stop()
+        assert [each.need for each in terminal.waiting()] == ["hand_out"]
+        assert terminal.mark_handed_out(ended[0])
+        assert terminal.forwarder().once() == []
+        assert terminal.resume() == []
+        left = terminal.forwarder().__enter__()
+    left.stop()  # leaving the terminal has ended it
+    assert not [thread for thread in threading.enumerate() if thread.name == "terminal-loop"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from pathlib import Path
 
 from settlement.stubs.bankhost.wire import FaultSpec, Match
 from tests.integration.till.conftest import LINE, PIN, NewTill, TillProgram, finished
@@ -20,12 +21,18 @@ def settle_arguments(till: TillProgram, visit: str) -> tuple[str, ...]:
     return ("settle", *given, "--yes", "--pin-stdin", "--wait", "0")
 
 
+async def begun(till: TillProgram, *more: str | Path) -> asyncio.subprocess.Process:
+    """A run that settles; its PIN is typed."""
+    process = await till.start(*settle_arguments(till, "ORDER-1"), *more)
+    assert process.stdin is not None
+    process.stdin.write(f"{PIN}\n".encode())
+    return process
+
+
 async def test_killed_between_send_and_print_then_recovered(new_till: NewTill) -> None:
     till = await new_till(current_year_fen=600, bank_fen=9_000)
     await lose_the_banks_answer(till)
-    process = await till.start(*settle_arguments(till, "ORDER-1"))
-    assert process.stdin is not None
-    process.stdin.write(f"{PIN}\n".encode())
+    process = await begun(till)
     key = await till.until_at_the_bank()
     process.kill()
     assert await process.wait() == -signal.SIGKILL

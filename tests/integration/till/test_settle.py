@@ -11,6 +11,7 @@ import pytest
 from tests.integration.till.conftest import LINE, PIN, NewTill
 
 RESULT_KEYS = {
+    "refund",
     "outcome",
     "exit_code",
     "final",
@@ -85,7 +86,15 @@ async def test_a_quote_changes_nothing(new_till: NewTill) -> None:
     assert shown.code == as_json.code == 0
     assert re.search(r"Bank account 银行卡支付 +4\.00", shown.out)
     assert as_json.json["split"]["bank_fen"] == 400
-    assert set(as_json.json) == {"token", "digest", "split", "balance_after", "bank_notice", "expires_at"}
+    assert set(as_json.json) == {
+        "token",
+        "digest",
+        "split",
+        "balance_after",
+        "bank_notice",
+        "insurance_notice",
+        "expires_at",
+    }
     assert (await till.service.balances(till.card), till.attempts()) == ((600, 0), [])
 
 

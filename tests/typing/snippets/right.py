@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import assert_never, assert_type
 
 from terminal_sdk import (
+    AnyResult,
     Bill,
     Credentials,
     Declined,
@@ -15,6 +16,8 @@ from terminal_sdk import (
     NotYetKnown,
     Quote,
     Receipt,
+    RefundLine,
+    RefundResult,
     Refused,
     Result,
     ReversalResult,
@@ -22,6 +25,7 @@ from terminal_sdk import (
     Settled,
     SyncTerminal,
     Terminal,
+    Waiting,
     to_printer,
 )
 from terminal_sdk.card import CardImage, CardSession, VirtualCard
@@ -67,7 +71,11 @@ async def asynchronous(own: Credentials, reader: CardReader) -> None:
             assert_type(await result.receipt(), Receipt)
             assert_type(await terminal.receipt(result, text=True), str)
         assert_type(await terminal.reverse(idempotency_key=result.idempotency_key), ReversalResult)
-        assert_type(await terminal.recover(), list[Result])
+        assert_type(await terminal.resume(paid="reverse"), list[AnyResult])
+        assert_type(await terminal.refund(settlement_id="x", lines=[RefundLine(line_no=1)]), RefundResult)
+        assert_type(await terminal.waiting(), list[Waiting])
+        async with terminal.forwarder() as forwarder:
+            assert_type(await forwarder.once(), list[AnyResult])
 
 
 def plain(own: Credentials, reader: CardReader) -> None:
@@ -80,3 +88,5 @@ def plain(own: Credentials, reader: CardReader) -> None:
             assert_type(to_printer(terminal.receipt(result)), bytes)
             assert_type(terminal.receipt(result.receipt_id, text=True), str)
         assert_type(terminal.open_attempts(), list[JournalEntry])
+        with terminal.forwarder() as forwarder:
+            assert_type(forwarder.once(), list[AnyResult])

@@ -117,9 +117,9 @@ def test_the_paper(font: Path, read_pdf: ReadPdf, tmp_path: Path) -> None:
     assert float(size[2]) * POINT_MM == pytest.approx(10 + ROW_MM * len(receipt.text.splitlines()), abs=0.01)
 
 
-def test_what_the_file_says_of_itself(font: Path, read_pdf: ReadPdf, tmp_path: Path) -> None:
+def test_what_the_file_says_of_itself(system_font: Path, read_pdf: ReadPdf, tmp_path: Path) -> None:
     receipt = reversed_()
-    write_pdf(receipt, tmp_path / "receipt.pdf", font=font)
+    write_pdf(receipt, tmp_path / "receipt.pdf", font=system_font)
     said = read_pdf("pdfinfo", tmp_path / "receipt.pdf", "-isodates")
     assert f"Title:           医保结算冲正单 {receipt.receipt_id}\n" in said
     assert re.search(r"CreationDate: +2026-11-24T16:40:40Z", said)

@@ -25,7 +25,14 @@ BANK_FEN: dict[Payment, int] = {"account": 0, "bank": TOTAL_FEN - CURRENT_YEAR_F
 
 
 def settlement_request(
-    card: CardKey, *, terminal_id: str, visit_no: str, payment: Payment, now: dt.datetime, pin_block: str | None
+    card: CardKey,
+    *,
+    terminal_id: str,
+    visit_no: str,
+    payment: Payment,
+    now: dt.datetime,
+    pin_block: str | None,
+    deadline_ms: int = 150_000,
 ) -> wire.SettlementRequest:
     """The request for the bill, with the proof signed here and now (some 0.7 ms); it is the card's first."""
     ceiling_fen = BANK_FEN[payment]
@@ -51,6 +58,7 @@ def settlement_request(
         proof=proof,
         bank_ceiling_fen=ceiling_fen,
         pin_block=pin_block,
+        deadline_ms=deadline_ms,
     )
 
 

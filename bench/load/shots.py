@@ -27,6 +27,8 @@ from terminal_sdk.pin import encode_pin_block
 from terminal_sdk.signing import MAC_HEADER, NONCE_HEADER, SESSION_HEADER, TIME_HEADER, request_mac
 
 ANSWER_WITHIN_S = 30.0
+DEADLINE_MS = 15_000
+"""Of every bill: what a silent bank leaves open is turned back soon after, and the next run begins with nothing open."""
 NO_ANSWER, LOST = "no_answer", "connection_lost"
 CONNECTIONS_MAX = 4_000
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -161,6 +163,7 @@ async def _request(till: LeanTill, card: CardKey, job: ShotsJob, number: int) ->
             payment=job.payment,
             now=now,
             pin_block=block,
+            deadline_ms=DEADLINE_MS,
         )
     )
     nonce, time_ms = secrets.token_hex(16), epoch_ms(now)

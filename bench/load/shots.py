@@ -28,7 +28,7 @@ from terminal_sdk.signing import MAC_HEADER, NONCE_HEADER, SESSION_HEADER, TIME_
 
 ANSWER_WITHIN_S = 30.0
 DEADLINE_MS = 15_000
-"""Of every bill: what a silent bank leaves open is turned back soon after, and the next run begins with nothing open."""
+"""Of every bill: what a silent bank leaves open is turned back soon, and the next run begins with nothing open."""
 NO_ANSWER, LOST = "no_answer", "connection_lost"
 CONNECTIONS_MAX = 4_000
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)

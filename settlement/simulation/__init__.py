@@ -23,10 +23,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 
-from settlement.simulation.plants import Plant
+from settlement.simulation.plants import Plant, Rewrite
 from settlement.simulation.run import SeedResult, Simulator, open_simulator
 
-__all__ = ["Plant", "SeedResult", "Simulator", "open_simulator", "run_seed"]
+__all__ = ["Plant", "Rewrite", "SeedResult", "Simulator", "open_simulator", "run_seed"]
 
 _kept: list[Simulator] = []
 

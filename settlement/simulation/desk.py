@@ -16,7 +16,7 @@ from settlement.simulation.loop import OUTSIDE
 from settlement.simulation.population import Card
 from settlement.simulation.sources import seeded
 from settlement.terminals import TerminalIdentity
-from terminal_sdk.wire import FeeLine, Quote, Refund, Reversal, Settlement
+from terminal_sdk.wire import FeeLine, Quote, Refund, RefundLine, Reversal, Settlement
 
 if TYPE_CHECKING:
     from settlement.simulation.parties import Worker
@@ -78,6 +78,8 @@ class Order:
     last_word: Answer = None
     clear_at: float | None = None
     refunds: dict[str, Refund] = field(default_factory=dict)
+    refunds_asked: dict[str, RefundLine] = field(default_factory=dict)
+    """What each key of a refund was to give back."""
     reversals: dict[str, Reversal] = field(default_factory=dict)
 
     @property

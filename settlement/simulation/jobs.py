@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from settlement.simulation.cluster import Cluster, make_template, throw_away_cluster
 from settlement.simulation.crashes import count_points, crash_at
 from settlement.simulation.database import in_real_time
+from settlement.simulation.plants import Plant
 from settlement.simulation.run import FAULTS, SETTLEMENTS, SeedResult, Simulator, simulator_on
 from settlement.simulation.stories import STORIES, Story
 
@@ -29,6 +30,16 @@ class StoryResult:
     points: int
     failures: list[tuple[int, SeedResult]] = field(default_factory=list)
     cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """The search for a planted flaw: which seed found it (None: none of them), after how many, and what was broken."""
+
+    flaw: str
+    seed: int | None
+    tried: int
+    broken: list[str] = field(default_factory=list)
 
 
 class Jobs:
@@ -52,6 +63,11 @@ class Jobs:
         ]
         for done in as_completed(running):
             yield done.result()
+
+    def hunts(self, flaws: Sequence[Plant], seeds: range) -> Iterator[Hunt]:
+        """Look for each flaw with one seed after another until one finds it; in the order of the flaws."""
+        for running in [self._pool.submit(_hunt, flaw, seeds) for flaw in flaws]:
+            yield running.result()
 
     def crash_points(self, stories: Sequence[Story] = STORIES) -> Iterator[StoryResult]:
         """Tell each story once whole, then with a crash at every point; each story's result when it is complete."""
@@ -100,6 +116,14 @@ def _begin(cluster: Cluster) -> None:
 
 def _seed(seed: int, *, settlements: int, fault_count: int, keep_events: bool) -> SeedResult:
     return _simulators[0].run_seed(seed, settlements=settlements, fault_count=fault_count, keep_events=keep_events)
+
+
+def _hunt(flaw: Plant, seeds: range) -> Hunt:
+    for tried, seed in enumerate(seeds, 1):
+        result = _simulators[0].run_seed(seed, flaw)
+        if not result.ok:
+            return Hunt(flaw.name, seed, tried, sorted({each.invariant for each in result.violations}))
+    return Hunt(flaw.name, None, len(seeds))
 
 
 def _whole(story: str) -> tuple[SeedResult, int]:

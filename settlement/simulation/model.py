@@ -15,7 +15,7 @@ from settlement.ledger.verify import Violation
 from settlement.simulation.desk import Order, Refused
 from settlement.simulation.evidence import Evidence
 from settlement.simulation.population import Card
-from terminal_sdk.wire import Reversal, Settlement, Split
+from terminal_sdk.wire import Refund, Reversal, Settlement, Split
 
 PAYERS = ("current_year", "carried_over", "bank", "cash")
 _AFTER = {
@@ -57,6 +57,7 @@ def judge(
             _refused_rightly,
             _reversal_holds,
             _adds_up,
+            _refunds_as_asked,
             _insurance_came_first(orders, credited_fen),
         ):
             for text in rule(order):
@@ -162,6 +163,34 @@ def _adds_up(order: Order) -> Iterator[str]:
         given_fen = order.total_fen - sum(charged.values())
         if given_fen != word.returned_fen:
             yield f"{word.returned_fen} fen are said to be returned, refunds gave {given_fen}"
+
+
+def _refunds_as_asked(order: Order) -> Iterator[str]:
+    """One refund a key, of the line and the amount that were asked for, and no line more than was billed."""
+    by_key: dict[str, set[str]] = {}
+    for refund in (*order.refunds.values(), *(said.answer for said in order.said if isinstance(said.answer, Refund))):
+        by_key.setdefault(refund.idempotency_key, set()).add(refund.refund_id)
+    for key, ids in by_key.items():
+        if key not in order.refunds_asked:
+            yield f"nobody asked for the refund under {key}"
+        if len(ids) > 1:
+            yield f"more than one refund under {key}: {sorted(ids)}"
+    given: Counter[int] = Counter()
+    for refund in order.refunds.values():
+        by_line = Counter[int]()
+        for part in refund.returned.parts:
+            by_line[part.line_no] += part.amount_fen
+        given += by_line
+        asked = order.refunds_asked.get(refund.idempotency_key)
+        if asked is None:
+            continue
+        if set(by_line) != {asked.line_no}:
+            yield f"line {asked.line_no} was to be refunded, and {sorted(by_line)} were"
+        if asked.amount_fen is not None and by_line.total() != asked.amount_fen:
+            yield f"{by_line.total()} fen were refunded, {asked.amount_fen} were asked for"
+    for line in order.lines:
+        if given[line.line_no] > line.amount_fen:
+            yield f"of line {line.line_no}, {line.amount_fen} fen, {given[line.line_no]} fen were refunded"
 
 
 def _insurance_came_first(orders: list[Order], credited_fen: dict[tuple[int, str], int]) -> _OrderRule:

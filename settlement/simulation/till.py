@@ -291,7 +291,9 @@ class Till:
         key = self._new_key("F")
         line = self._random.choice(order.lines)
         part = self._random.choice((None, max(1, line.amount_fen // 3)))
-        request = RefundRequest(idempotency_key=key, lines=[RefundLine(line_no=line.line_no, amount_fen=part)])
+        asked = RefundLine(line_no=line.line_no, amount_fen=part)
+        order.refunds_asked[key] = asked
+        request = RefundRequest(idempotency_key=key, lines=[asked])
         answer = await self._until_answered(
             "refund", key, lambda engine: engine.refund(order.till, uuid.UUID(view.settlement_id), request)
         )

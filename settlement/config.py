@@ -48,7 +48,7 @@ class Settings:
         Path(".data"), PATH, "Where the embedded database and the master key are kept, if not placed elsewhere."
     )
     db_pool_min: int = _setting(2, integer(0, 1_000), "Database connections kept open in each process.")
-    db_pool_max: int = _setting(16, integer(1, 1_000), "Database connections at most in each process.")
+    db_pool_max: int = _setting(8, integer(1, 1_000), "Database connections at most in each process.")
     db_statement_timeout_ms: int = _setting(
         60_000, integer(0, 3_600_000), "A statement that runs longer is cancelled; 0: never."
     )

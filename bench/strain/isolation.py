@@ -9,7 +9,7 @@ import msgspec
 
 from bench.load.jobs import SETTLED, Planned
 from bench.spread import percentile
-from bench.strain.stage import Stage, Volley, steady
+from bench.strain.stage import WARMING, Stage, Volley, steady
 from settlement.stubs.bankhost.wire import FaultSpec
 
 SILENT = "ICBC"
@@ -18,8 +18,8 @@ LOAD_SHARE = 0.5
 
 
 class IsolationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """``repeats``: pairs of a healthy and a silent run, alternating · ``seconds``: of each run and of the search for
-    the capacity.
+    """``repeats``: pairs of a healthy and a silent run, each first in turn · ``seconds``: of each run and of the search
+    for the capacity.
     """
 
     repeats: int = 5
@@ -49,21 +49,22 @@ class IsolationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def isolation(stage: Stage, options: IsolationOptions) -> IsolationReport:
     """Measure in turns, healthy and silent, at half of what the service can do."""
-    await stage.warm_up(min(2.0, options.seconds))
     capacity = await stage.capacity(min(4.0, options.seconds))
     rate = max(2.0, capacity * LOAD_SHARE)
     stage.world.say(f"capacity {capacity:.0f}/s; {rate:.0f}/s are offered")
     offsets_s = steady(rate, options.seconds)
-    await stage.stock(len(offsets_s) * options.repeats * 2)
+    await stage.stock((len(offsets_s) + WARMING) * options.repeats * 2)
     healthy: list[Volley] = []
     silent: list[Volley] = []
+    host = stage.city.stand.banks[SILENT]
     for number in range(options.repeats):
-        healthy.append(await stage.shoot(Planned(offsets_s=offsets_s), len(offsets_s)))
-        host = stage.city.stand.banks[SILENT]
-        await host.add_fault(FaultSpec(action="drop_before_commit", bank=SILENT, count=None))
-        silent.append(await stage.shoot(Planned(offsets_s=offsets_s), len(offsets_s)))
-        await host.clear_faults(SILENT)
-        await stage.city.stand.until_final()
+        for mute in (False, True) if number % 2 == 0 else (True, False):
+            await stage.warm_up()
+            if mute:
+                await host.add_fault(FaultSpec(action="drop_before_commit", bank=SILENT, count=None))
+            (silent if mute else healthy).append(await stage.shoot(Planned(offsets_s=offsets_s), len(offsets_s)))
+            await host.clear_faults(SILENT)
+            await stage.city.stand.until_final()
         stage.world.say(
             f"{number + 1}/{options.repeats} p99 at the other banks: healthy {_p(healthy[-1], 0.99):.0f} ms, "
             f"one silent {_p(silent[-1], 0.99):.0f} ms"

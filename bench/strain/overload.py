@@ -66,7 +66,6 @@ class OverloadReport(msgspec.Struct, frozen=True, kw_only=True):
 
 async def overload(stage: Stage, options: OverloadOptions) -> OverloadReport:
     """Measure the peak, then offer half, twice and half of it; again, with fresh patients."""
-    await stage.warm_up(min(2.0, options.capacity_s))
     storms = []
     for number in range(options.repeats):
         storm = await _storm(stage, options)

@@ -26,6 +26,8 @@ OPEN = frozenset({"pending", "reversing", "no_answer", "connection_lost", "TIMED
 CLOSED_CLIENTS = (16, 48)
 TILLS = 48
 _SPARE_CONNECTIONS = 64
+WARMING = 400
+_WARMING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,19 @@ class Stage:
     _admitted: int = 0
 
     async def stock(self, count: int) -> None:
-        """Have so many cards that nobody has seen."""
-        missing = count - len(self.fresh)
-        if missing <= 0:
+        """Have so many cards that nobody has seen. Statistics gathered anew make every connection plan anew, so what
+        follows is not measured before all of them have.
+        """
+        if count <= len(self.fresh):
             return
+        await self._admit(count + WARMING - len(self.fresh))
+        await self.warm_up()
+
+    async def warm_up(self) -> None:
+        """Bills that are not measured, with ``WARMING`` cards at most: all connections are open, and have planned."""
+        await self.shoot(Closed(clients=CLOSED_CLIENTS[-1], seconds=_WARMING_S), WARMING)
+
+    async def _admit(self, missing: int) -> None:
         self.world.say(f"admitting {missing} patients")
         specs = [
             PatientSpec(
@@ -117,10 +128,6 @@ class Stage:
         self.fresh += [*patrons[len(record.outcomes) :], *(each for each, outcome in used if outcome in REFUSED)]
         planned_s = plan.offsets_s if isinstance(plan, Planned) else record.ended_s
         return Volley(patrons[: len(record.outcomes)], planned_s, record, shooting.samples)
-
-    async def warm_up(self, seconds: float) -> None:
-        """Let the service's connections plan their statements; not measured."""
-        await self.shoot(Closed(clients=CLOSED_CLIENTS[-1], seconds=seconds), round(400 * seconds))
 
     async def capacity(self, seconds: float) -> float:
         """The peak: most bills settled per second by clients that wait for their answers, some few and some more."""

@@ -58,6 +58,7 @@ async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
             init=_prepare,
             reset=_reset,
             timeout=_CONNECT_TIMEOUT_S,
+            max_inactive_connection_lifetime=0,  # a new one plans everything anew, and after a quiet night all would be
             server_settings={
                 "application_name": "settlement",
                 "timezone": "UTC",

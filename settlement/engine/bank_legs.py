@@ -168,7 +168,10 @@ class BankLegs:
         await self._ledger.record_return_answer(evidence, now)
 
     async def _capture(self, leg: BankLeg, answer: BankAnswer) -> None:
-        """Repeated until it commits (it cannot fail for business reasons), or until the till's deadline has passed."""
+        """Repeated until it commits (it cannot fail for business reasons), or until the till's deadline has passed.
+
+        Then the bank's answer stays with the bank: recovery asks for it, or turns back what it cannot ask for.
+        """
         evidence = self._evidence(leg, answer, "approved", "bank_approved", self._later(leg))
         while True:
             try:
@@ -176,7 +179,8 @@ class BankLegs:
                 break
             except OUTAGES:
                 if self._clock.now() >= leg.deadline_at:
-                    raise
+                    log.warning("capture_left_to_recovery", settlement_id=str(leg.key.saga_id), bank=leg.bank_code)
+                    return
                 await self._clock.sleep(_CAPTURE_AGAIN_S)
             except Exception:
                 # The approval must not be lost with what keeps the capture from committing; recovery repeats it.

@@ -98,10 +98,10 @@ class DatabaseWeather:
 
     ``armed``: troubles that wait for the next statement that changes something: ``lost_before`` (the connection breaks
     before it reaches the server), ``lost_after`` (after its commit), ``cancelled`` (by the statement time-out),
-    ``conflict`` (chosen as a deadlock's victim), ``slow``.
+    ``conflict`` (chosen as a deadlock's victim), ``broken`` (an error that nobody foresaw), ``slow``.
     """
 
-    KINDS = ("lost_before", "lost_after", "cancelled", "conflict", "slow")
+    KINDS = ("lost_before", "lost_after", "cancelled", "conflict", "broken", "slow")
 
     def __init__(self) -> None:
         self.away_until = 0.0
@@ -127,6 +127,7 @@ _ERRORS: dict[str, Callable[[], Exception]] = {
     "lost_after": lambda: asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     "cancelled": lambda: asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
     "conflict": lambda: asyncpg.DeadlockDetectedError("deadlock detected"),
+    "broken": lambda: asyncpg.InternalServerError("an error that nobody foresaw"),
 }
 
 
@@ -174,7 +175,7 @@ class SimulatedPool:
         if self._loop.time() < self._weather.away_until:
             self._trace.note(self._name, "sql", f"{name}: the database is away")
             raise _injected(ConnectionRefusedError("the database is away"))
-        if trouble in {"lost_before", "cancelled", "conflict"}:
+        if trouble in {"lost_before", "cancelled", "conflict", "broken"}:
             self._trace.note(self._name, FAULT, f"{name} {_asked(arguments)}: {trouble}")
             raise _injected(_ERRORS[trouble]())
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from settlement.ledger.verify import Violation
@@ -50,18 +50,19 @@ def judge(
     """Everything that is not as promised. ``credited_fen``, ``bank_fen``: what the accounts began with."""
     if open_legs:
         yield _broken("final", f"{open_legs} bank legs never came to rest")
+    rules: dict[str, Callable[[Order], Iterator[str]]] = {
+        "is_final": _is_final,
+        "was_told_truly": _was_told_truly,
+        "refused_rightly": _refused_rightly,
+        "reversal_holds": _reversal_holds,
+        "adds_up": _adds_up,
+        "refunds_as_asked": _refunds_as_asked,
+        "insurance_first": _InsuranceFirst(orders, credited_fen),
+    }
     for order in orders:
-        for rule in (
-            _is_final,
-            _was_told_truly,
-            _refused_rightly,
-            _reversal_holds,
-            _adds_up,
-            _refunds_as_asked,
-            _insurance_came_first(orders, credited_fen),
-        ):
+        for name, rule in rules.items():
             for text in rule(order):
-                yield _broken(getattr(rule, "name", rule.__name__.strip("_")), f"{order.key}: {text}", order)
+                yield _broken(name, f"{order.key}: {text}", order)
         yield from _at_the_bank(order, evidence)
     yield from _nothing_unknown_at_banks(orders, evidence)
     yield from _balances(orders, evidence, credited_fen)
@@ -193,18 +194,12 @@ def _refunds_as_asked(order: Order) -> Iterator[str]:
             yield f"of line {line.line_no}, {line.amount_fen} fen, {given[line.line_no]} fen were refunded"
 
 
-def _insurance_came_first(orders: list[Order], credited_fen: dict[tuple[int, str], int]) -> _OrderRule:
-    return _OrderRule(orders, credited_fen)
-
-
-class _OrderRule:
+class _InsuranceFirst:
     """The bank and the purse pay insurable lines only when the insurance accounts are used up.
 
     How much was free at that moment is not known outside; but at least what the person began with, less all that other
     bills of the same person may have held or used.
     """
-
-    name = "insurance_first"
 
     def __init__(self, orders: list[Order], credited_fen: dict[tuple[int, str], int]) -> None:
         self._orders = orders

@@ -20,6 +20,11 @@ _INSURANCE_FEN = 30_000
 _BILL_FEN = (20_000, 25_000)
 _RICH_FEN = 1_000_000
 
+_REFUSED_TWICE_S = 1_300.0
+"""A refused return is tried again after ten minutes."""
+_TIMED_OUT_S = 8.1
+"""When the debit's time-out has passed, and recovery has not asked yet."""
+
 Script = Callable[[World, Till], Awaitable[None]]
 
 
@@ -106,6 +111,22 @@ async def _reverse_first(_: World, till: Till) -> None:
     await till.send()
 
 
+async def _reverse_and_wait(_: World, till: Till) -> None:
+    view = await till.settle()
+    if view is not None:
+        await till.reverse(view)
+        await asyncio.sleep(_REFUSED_TWICE_S)
+
+
+async def _capture_breaks(world: World, till: Till) -> None:
+    """The approval that recovery brings cannot be posted, for a reason that nobody foresaw: it is noted first."""
+    view = await till.send(wait_ms=0)
+    await asyncio.sleep(_TIMED_OUT_S)
+    world.weather.arm("broken", "record_debit_answers")
+    if isinstance(view, Settlement):
+        await till.poll(view)
+
+
 async def _refund_a_line(_: World, till: Till) -> None:
     view = await till.settle()
     if view is not None:
@@ -114,6 +135,10 @@ async def _refund_a_line(_: World, till: Till) -> None:
 
 _DEBIT = Match(mti="0200", processing_code="000000")
 _VOID = Match(mti="0200", processing_code="200000")
+_REFUSED_TWICE = (
+    FaultSpec(action="answer_code", match=_VOID, code="05", count=2),
+    FaultSpec(action="drop_after_commit", match=_VOID),
+)
 _ANSWER_LOST = (FaultSpec(action="drop_after_commit", match=_DEBIT),)
 _REQUEST_LOST = (FaultSpec(action="drop_before_commit", match=_DEBIT),)
 _ANSWER_LATE = (FaultSpec(action="delay_ms", delay_ms=4_000, match=_DEBIT),)
@@ -134,6 +159,8 @@ STORIES = (
         script=_settle_and_reverse,
         faults=(FaultSpec(action="drop_after_commit", match=_VOID),),
     ),
+    Story(name="reversal, the bank refuses twice", script=_reverse_and_wait, faults=_REFUSED_TWICE),
+    Story(name="the capture breaks", script=_capture_breaks, faults=_ANSWER_LOST, deadline_s=20.0),
     Story(name="reversal after the cut-over, refund", script=_reverse_after_cut_over, begin=BEFORE_BANK_CUT_OVER),
     Story(name="reversal, the void comes too late", script=_reverse_too_late_for_the_bank),
     Story(name="reversal by key before its original", script=_reverse_first),

@@ -69,7 +69,9 @@ FORWARD = (
     Plant(
         name="the hold is skipped",
         rewrites=(
-            Rewrite(function="hold_settlements", text="where r.bank_fen > 0 and h.amount_fen > 0", instead="where false"),
+            Rewrite(
+                function="hold_settlements", text="where r.bank_fen > 0 and h.amount_fen > 0", instead="where false"
+            ),
             Rewrite(
                 function="hold_settlements",
                 text="case when r.bank_fen > 0 then r.current_year_fen else 0 end,",
@@ -94,7 +96,9 @@ FORWARD = (
     ),
     Plant(name="a debit without an answer is sent again as a new one", patches=((BankLinks, "debit", _debit_again),)),
     Plant(name="captured before the bank has approved", patches=((BankLegs, "debit", _captured_unasked),)),
-    Plant(name="released on a time-out: no answer is taken for a decline", patches=((BankLegs, "_in_doubt", _declined),)),
+    Plant(
+        name="released on a time-out: no answer is taken for a decline", patches=((BankLegs, "_in_doubt", _declined),)
+    ),
     Plant(name="not found is taken for a decline", patches=((BankLegs, "_find_out", _not_found_is_a_decline),)),
     Plant(
         name="after a crash, a debit is believed never sent",
@@ -105,8 +109,8 @@ FORWARD = (
         rewrites=(
             Rewrite(
                 function="judge_debit_answers",
-                text="when r.outcome = 'approved' and s.decision = 'open' and l.state in ('intended', 'unknown', 'approved')",
-                instead="when r.outcome = 'approved' and s.decision in ('open', 'forward')",
+                text="s.decision = 'open' and l.state in ('intended', 'unknown', 'approved') then 'capture'",
+                instead="s.decision in ('open', 'forward') then 'capture'",
             ),
         ),
     ),
@@ -206,7 +210,9 @@ BACKWARD = (
             ),
         ),
     ),
-    Plant(name="the bank is not told of a bill turned back", patches=((BankLegs, "_reverse", _nothing_to_tell_the_bank),)),
+    Plant(
+        name="the bank is not told of a bill turned back", patches=((BankLegs, "_reverse", _nothing_to_tell_the_bank),)
+    ),
     Plant(name="one 0400 is enough, answered or not", patches=((BankLegs, "_reverse", _one_reversal_is_enough),)),
     Plant(
         name="a bank that forgets refusals is believed at once",
@@ -256,7 +262,11 @@ BACKWARD = (
     Plant(
         name="a void that comes too late is not tried as a refund",
         rewrites=(
-            Rewrite(function="record_return_answers", text="when 'too_late' then 'intended'", instead="when 'too_late' then 'posted'"),
+            Rewrite(
+                function="record_return_answers",
+                text="when 'too_late' then 'intended'",
+                instead="when 'too_late' then 'posted'",
+            ),
         ),
     ),
 )

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from settlement.banks.port import BankAnswer
-from settlement.engine.bank_legs import BankLegs
 from settlement.engine.moves import LEGAL_MOVES
-from settlement.ledger.records import BankLeg
-from settlement.simulation import Plant, SeedResult, Simulator
+from settlement.simulation import SeedResult, Simulator
+from settlement.simulation.crashes import count_points
 from settlement.simulation.jobs import open_jobs
+from settlement.simulation.stories import STORIES
+from tests.simulation.flaws import FLAWS
 
+MANY = range(1, 2_001)
+"""The storms of the long run: some 25 minutes on two cores."""
 SMALL = {"settlements": 20, "fault_count": 12}
 """A storm that is only to show something about the simulation itself."""
-
-
-async def _declined(self: Any, leg: BankLeg, answer: BankAnswer) -> None:
-    await self._record(leg, answer, "declined", "no_answer", "BANK_UNAVAILABLE")
-
-
-NO_ANSWER_IS_A_DECLINE = Plant(name="no answer is taken for a decline", patches=((BankLegs, "_in_doubt", _declined),))
-HOLDS_ARE_KEPT = Plant(
-    name="a bill turned back keeps its holds",
-    sql="""create or replace function end_holds(p_keys saga_key[], p_outcome text, p_cause text, p_now timestamptz)
-           returns void language sql as 'select'""",
-)
 
 
 def test_all_promises_are_kept(simulator: Simulator) -> None:
@@ -39,7 +27,8 @@ def test_all_promises_are_kept(simulator: Simulator) -> None:
 
 def test_a_flaw_is_found_and_gone_afterwards_and_a_seed_repeats_exactly(simulator: Simulator) -> None:
     first = simulator.run_seed(3, **SMALL, keep_events=True)
-    flawed = simulator.run_seed(3, HOLDS_ARE_KEPT, **SMALL)
+    kept = next(flaw for flaw in FLAWS if flaw.name == "holds stay when a bill is turned back")
+    flawed = simulator.run_seed(3, kept, **SMALL)
     again = simulator.run_seed(3, **SMALL, keep_events=True)
     assert first.ok
     assert {each.invariant for each in flawed.violations} >= {"holds_follow_decision", "balances"}
@@ -49,20 +38,27 @@ def test_a_flaw_is_found_and_gone_afterwards_and_a_seed_repeats_exactly(simulato
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("plant", [NO_ANSWER_IS_A_DECLINE, HOLDS_ARE_KEPT], ids=lambda plant: plant.name)
-def test_a_few_storms_find_a_flaw(simulator: Simulator, plant: Plant) -> None:
-    assert any(not simulator.run_seed(seed, plant).ok for seed in range(1, 6))
-
-
-@pytest.mark.deep
-def test_two_hundred_storms_reach_every_move_and_repeat_in_another_process() -> None:
+def test_many_storms_and_the_stories_reach_every_move_and_repeat_in_another_process(
+    simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     with open_jobs(2) as jobs:
-        results = {result.seed: result for result in jobs.seeds(range(1, 201))}
+        results = {result.seed: result for result in jobs.seeds(MANY)}
+    with capsys.disabled():
+        print(f"\n{len(results)} seeds: {_totals(list(results.values()))}")  # noqa: T201 - what a long run came to
     assert {seed: result.violations for seed, result in results.items() if not result.ok} == {}
-    assert len(results) == 200
-    assert _legal_moves() - _reached(list(results.values())) == set()
+    assert len(results) == len(MANY)
+    stories = [count_points(simulator, story)[0] for story in STORIES]
+    assert [story.violations for story in stories if not story.ok] == []
+    assert _legal_moves() - _reached([*results.values(), *stories]) == set()
     with open_jobs(1) as jobs:
         assert [result.digest for result in jobs.seeds(range(1, 6))] == [results[seed].digest for seed in range(1, 6)]
+
+
+def _totals(results: list[SeedResult]) -> str:
+    names = ("settlements", "faults", "crashes")
+    broken = sum(not result.ok for result in results)
+    totals = ", ".join(f"{sum(result.counts.get(name, 0) for result in results)} {name}" for name in names)
+    return f"{totals}, {broken} broken"
 
 
 def _legal_moves() -> set[str]:

@@ -13,6 +13,9 @@ FAILURES = Counter("settlement_seal_failures_total", "Times at which no seal cou
 UNSEALED = Gauge("settlement_unsealed_rows", "Rows that no seal holds, when last looked")
 AGE = Gauge("settlement_seal_age_seconds", "Since the last seal, or since the process began if there is none")
 
+REST = 3.0
+"""Sealing takes a quarter of the time at most: a minute's rows at once would be a second of one processor."""
+
 log = structlog.get_logger("settlement.seals")
 
 
@@ -28,7 +31,7 @@ async def keep_sealing(sealer: Sealer, clock: Clock, interval_s: int) -> None:
     while True:
         try:
             # A little less than the interval, so that a process does not skip its own turn.
-            made = await sealer.seal(not_within_s=interval_s * 0.9)
+            made = await sealer.seal(not_within_s=interval_s * 0.9, rest=REST)
             if made is not None:
                 SEALS.inc()
                 # The log lies outside the database: whoever removes the last seal there does not remove it here.

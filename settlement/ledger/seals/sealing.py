@@ -36,9 +36,10 @@ class Sealer:
         self.last: Seal | None = None
         """The newest seal that was seen."""
 
-    async def seal(self, *, not_within_s: float = 0) -> Seal | None:
+    async def seal(self, *, not_within_s: float = 0, rest: float = 0) -> Seal | None:
         """Seal every row that is committed now and in no seal yet.
 
+        ``rest``: how many times as long as it works it pauses in between, to leave the processors to those who settle.
         None: nothing is new, another worker is sealing just now, or the last seal is younger than ``not_within_s``.
         Raises ``SealError``.
         """
@@ -47,7 +48,7 @@ class Sealer:
                 if not await connection.fetchval("select pg_try_advisory_xact_lock($1)", LOCK_KEY):
                     return None
                 await connection.execute(SESSION)
-                made = await self._seal(connection, not_within_s)
+                made = await self._seal(connection, not_within_s, rest)
         except asyncpg.UniqueViolationError:
             # Another worker ended its seal between our snapshot and our lock: the number is taken, and so are the rows.
             return None
@@ -64,7 +65,7 @@ class Sealer:
             upto = Snapshot.parse(await connection.fetchval(SQL["snapshot"]))
             return await count_rows(connection, before.statement.snapshot if before else NOTHING, upto)
 
-    async def _seal(self, connection: Connection, not_within_s: float) -> Seal | None:
+    async def _seal(self, connection: Connection, not_within_s: float, rest: float) -> Seal | None:
         now = self._clock.now()
         before = await self._newest(connection)
         if before is not None and now - before.statement.signed_at < dt.timedelta(seconds=not_within_s):
@@ -80,7 +81,7 @@ class Sealer:
         seal_no = before.statement.seal_no + 1 if before else 1
         tables = {}
         for table in SEALED_TABLES:
-            tree = await _store_leaves(connection, seal_no, table, window(since, upto))
+            tree = await self._store_leaves(connection, seal_no, table, window(since, upto), rest)
             if tree.size:
                 tables[table.name] = TableSeal(table.version, tree.size, tree.root())
         if not tables:
@@ -97,6 +98,27 @@ class Sealer:
         seal = Seal(statement, self._key.private.sign(statement.to_be_signed(), SIGNER_ID))
         await connection.execute(SQL["add_seal"], *_row_of(seal))
         return seal
+
+    async def _store_leaves(
+        self, connection: Connection, seal_no: int, table: SealedTable, parameters: tuple[object, ...], rest: float
+    ) -> Tree:
+        tree = Tree()
+        cursor = await connection.cursor(window_of(table), *parameters)
+        chunk_no, began = 0, self._clock.monotonic()
+        while rows := await cursor.fetch(CHUNK_ROWS):
+            hashes = bytearray()
+            for row in rows:
+                leaf = leaf_hash(row["content"].encode())
+                tree.add(leaf)
+                hashes += leaf
+            await connection.execute(
+                SQL["add_leaves"], seal_no, table.name, chunk_no, [row["row_key"] for row in rows], bytes(hashes)
+            )
+            chunk_no += 1
+            if rest and len(rows) == CHUNK_ROWS:
+                await self._clock.sleep(rest * (self._clock.monotonic() - began))
+                began = self._clock.monotonic()
+        return tree
 
     async def _newest(self, connection: Connection) -> Seal | None:
         """The last seal that stands. Raises ``SealError`` when the one this process knows is not there any more."""
@@ -115,25 +137,6 @@ async def count_rows(connection: Connection, before: Snapshot, upto: Snapshot) -
     """How many rows of all sealed tables ``upto`` sees and ``before`` does not."""
     counts = [await connection.fetchval(count_of(table), *window(before, upto)) for table in SEALED_TABLES]
     return sum(counts)
-
-
-async def _store_leaves(
-    connection: Connection, seal_no: int, table: SealedTable, parameters: tuple[object, ...]
-) -> Tree:
-    tree = Tree()
-    cursor = await connection.cursor(window_of(table), *parameters)
-    chunk_no = 0
-    while rows := await cursor.fetch(CHUNK_ROWS):
-        hashes = bytearray()
-        for row in rows:
-            leaf = leaf_hash(row["content"].encode())
-            tree.add(leaf)
-            hashes += leaf
-        await connection.execute(
-            SQL["add_leaves"], seal_no, table.name, chunk_no, [row["row_key"] for row in rows], bytes(hashes)
-        )
-        chunk_no += 1
-    return tree
 
 
 def _row_of(seal: Seal) -> tuple[object, ...]:

@@ -218,7 +218,8 @@ class _Pair:
 
 def _reset(writer: asyncio.StreamWriter) -> None:
     """Break off as a crashed machine or a firewall does: the other side gets a reset, not an orderly end."""
-    with contextlib.suppress(OSError, RuntimeError):
+    # A transport that has closed meanwhile has no socket (asyncio), or one without a number (uvloop).
+    with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_ONCE)
     writer.transport.abort()
 

@@ -144,7 +144,9 @@ async def _under_fire(
     try:
         fire = asyncio.create_task(attack.run(schedule, -floor.now_ms, options.seconds * 1_000), name="attack")
         served, shown = bars("bills served", len(floor.plan.arrivals)), 0
-        while crowd.running and floor.now_ms < give_up_ms and not (fire.done() and (floor.finished or fire.exception())):
+        while crowd.running and floor.now_ms < give_up_ms:
+            if fire.done() and (floor.finished or fire.exception() is not None):
+                break
             await asyncio.sleep(_POLL_S)
             served(floor.ended - shown)
             shown = floor.ended

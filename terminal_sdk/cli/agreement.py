@@ -52,6 +52,7 @@ def new_agreement(
     ceiling_fen: int | None,
     *,
     wants_quote: bool,
+    consent: wire.Consent | None,
 ) -> Agreement:
     """Ask the service for an offer, or take a ceiling (fen): the one given, else the whole bill.
 
@@ -59,7 +60,7 @@ def new_agreement(
     card and reader raise.
     """
     if wants_quote:
-        offer = till.run(till.terminal.quote(card=card, remainder=remainder, **bill))
+        offer = till.run(till.terminal.quote(card=card, remainder=remainder, consent=consent, **bill))
         return Agreement(quote=offer, ceiling_fen=None, pin_wanted=offer.split.bank_fen > 0)
     most_fen = _total_fen(bill) if ceiling_fen is None else ceiling_fen
     if remainder == "cash":

@@ -133,6 +133,14 @@ def target_options(command: F) -> F:
     return command
 
 
+consent_option = click.option(
+    "--without-insurance",
+    "consent",
+    flag_value="without_insurance",
+    default=None,
+    help="The patient agrees that bank or cash pay the whole bill while the card's insurance side is frozen.",
+)
+
 remainder_option = click.option(
     "--remainder",
     type=click.Choice(["bank", "cash"]),

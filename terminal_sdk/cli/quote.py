@@ -13,11 +13,18 @@ from terminal_sdk.cli.exits import Exit, exit_lines
 from terminal_sdk.cli.failures import TillCommand
 from terminal_sdk.cli.gathering import gathered_bill
 from terminal_sdk.cli.home import Home
-from terminal_sdk.cli.options import bill_options, home_option, json_option, reader_options, remainder_option
+from terminal_sdk.cli.options import (
+    bill_options,
+    consent_option,
+    home_option,
+    json_option,
+    reader_options,
+    remainder_option,
+)
 from terminal_sdk.cli.outcomes import quote_lines
 from terminal_sdk.cli.speaking import json_text
 from terminal_sdk.cli.till import open_till
-from terminal_sdk.wire import Remainder
+from terminal_sdk.wire import Consent, Remainder
 
 
 @click.command(
@@ -39,6 +46,7 @@ from terminal_sdk.wire import Remainder
 @bill_options
 @reader_options
 @remainder_option
+@consent_option
 @json_option
 def quote(
     home: Home,
@@ -49,6 +57,7 @@ def quote(
     reader: str | None,
     interface: str,
     remainder: Remainder | None,
+    consent: Consent | None,
     as_json: bool,
 ) -> None:
     """Ask who would pay what of this bill with this card 试算. Changes nothing and is no promise to pay."""
@@ -59,7 +68,8 @@ def quote(
     bill = gathered_bill(bill_file, lines, visit_no, counter.visit_type)
     device = chosen_reader(card_file, reader, interface, settings.reader)
     with open_till(home) as till, CardSession(device) as card:
-        offer = till.run(till.terminal.quote(card=card, remainder=remainder or counter.remainder, **bill))
+        who_pays_rest = remainder or counter.remainder
+        offer = till.run(till.terminal.quote(card=card, remainder=who_pays_rest, consent=consent, **bill))
     if as_json:
         click.echo(json_text(msgspec.to_builtins(offer)))
     else:

@@ -19,6 +19,7 @@ from terminal_sdk.cli.gathering import gathered_bill, typed_pin
 from terminal_sdk.cli.home import Home
 from terminal_sdk.cli.options import (
     bill_options,
+    consent_option,
     home_option,
     json_option,
     print_options,
@@ -68,6 +69,7 @@ def _ceiling(_: click.Context, __: click.Parameter, value: str | None) -> int | 
     help="If the bank declines: undo all, or keep the insurance part and take the rest in cash; else as the profile.",
 )
 @remainder_option
+@consent_option
 @click.option("--key", metavar="KEY", help="Your own idempotency key: the same key is the same attempt, however often.")
 @click.option(
     "--deadline",
@@ -97,6 +99,7 @@ def settle(
     no_pin: bool,
     on_bank_decline: wire.OnBankDecline | None,
     remainder: wire.Remainder | None,
+    consent: wire.Consent | None,
     key: str | None,
     deadline_s: int,
     wait_s: float,
@@ -125,7 +128,7 @@ def settle(
         till.name_open_attempts()
         with CardSession(device) as card:
             agreement = known_agreement(till, key, ceiling_fen) or new_agreement(
-                till, card, bill, who_pays_rest, ceiling_fen, wants_quote=wants_quote
+                till, card, bill, who_pays_rest, ceiling_fen, wants_quote=wants_quote, consent=consent
             )
             if not agreed and not agreement.given_before:
                 click.echo("\n".join(agreement.lines(bill)), err=as_json)
@@ -141,6 +144,7 @@ def settle(
                         pin=pin,
                         on_bank_decline=on_bank_decline or counter.on_bank_decline,
                         remainder=who_pays_rest,
+                        consent=consent,
                         deadline_ms=deadline_s * 1000,
                         idempotency_key=own_key,
                         **bill,

@@ -59,7 +59,9 @@ def total_fen(bill: Bill) -> int:
     return sum(line.amount_fen for line in bill["lines"])
 
 
-def quote_request(bill: Bill, card: wire.CardRef, remainder: wire.Remainder) -> wire.QuoteRequest:
+def quote_request(
+    bill: Bill, card: wire.CardRef, remainder: wire.Remainder, consent: wire.Consent | None
+) -> wire.QuoteRequest:
     """The request for a quote. Raises ``InvalidRequest``."""
     return checked(
         wire.QuoteRequest(
@@ -70,6 +72,7 @@ def quote_request(bill: Bill, card: wire.CardRef, remainder: wire.Remainder) -> 
             lines=list(bill["lines"]),
             total_fen=total_fen(bill),
             remainder=remainder,
+            consent=consent,
         )
     )
 

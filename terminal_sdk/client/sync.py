@@ -118,9 +118,16 @@ class SyncTerminal:
             loop.close()
             self._forgotten.detach()
 
-    def quote(self, *, card: PresentCard, remainder: wire.Remainder = "bank", **bill: Unpack[Bill]) -> wire.Quote:
+    def quote(
+        self,
+        *,
+        card: PresentCard,
+        remainder: wire.Remainder = "bank",
+        consent: wire.Consent | None = None,
+        **bill: Unpack[Bill],
+    ) -> wire.Quote:
         """Who would pay what for this bill, as ``Terminal.quote``. Changes nothing."""
-        return self._call(self._terminal.quote, card=card, remainder=remainder, **bill)
+        return self._call(self._terminal.quote, card=card, remainder=remainder, consent=consent, **bill)
 
     def settle(
         self,
@@ -131,6 +138,7 @@ class SyncTerminal:
         pin: str | None = None,
         on_bank_decline: wire.OnBankDecline = "release",
         remainder: wire.Remainder = "bank",
+        consent: wire.Consent | None = None,
         deadline_ms: int = 150_000,
         wait_ms: int = 10_000,
         idempotency_key: str | None = None,
@@ -145,6 +153,7 @@ class SyncTerminal:
             pin=pin,
             on_bank_decline=on_bank_decline,
             remainder=remainder,
+            consent=consent,
             deadline_ms=deadline_ms,
             wait_ms=wait_ms,
             idempotency_key=idempotency_key,

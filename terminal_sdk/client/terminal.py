@@ -148,11 +148,20 @@ class Terminal:
         if not isinstance(self._journal_given, Journal):
             await asyncio.to_thread(self._journal.close)
 
-    async def quote(self, *, card: PresentCard, remainder: wire.Remainder = "bank", **bill: Unpack[Bill]) -> wire.Quote:
-        """Who would pay what for this bill. Changes nothing. ``remainder``: who pays what insurance does not."""
+    async def quote(
+        self,
+        *,
+        card: PresentCard,
+        remainder: wire.Remainder = "bank",
+        consent: wire.Consent | None = None,
+        **bill: Unpack[Bill],
+    ) -> wire.Quote:
+        """Who would pay what for this bill. Changes nothing. ``remainder``: who pays what insurance does not ·
+        ``consent``: as for ``settle``.
+        """
         patience = self._patience()
         reading = await asyncio.to_thread(card.read)
-        request = bills.quote_request(bill, reading.reference(), remainder)
+        request = bills.quote_request(bill, reading.reference(), remainder, consent)
         return await self._caller.ask("POST", "/v1/quotes", wire.Quote, self._delivery.tries(patience), request)
 
     async def settle(
@@ -164,6 +173,7 @@ class Terminal:
         pin: str | None = None,
         on_bank_decline: wire.OnBankDecline = "release",
         remainder: wire.Remainder = "bank",
+        consent: wire.Consent | None = None,
         deadline_ms: int = 150_000,
         wait_ms: int = 10_000,
         idempotency_key: str | None = None,
@@ -172,6 +182,8 @@ class Terminal:
         """Settle the bill: exactly one of ``quote`` and ``bank_ceiling_fen`` (fen) says what the patient agreed to.
 
         ``pin``: the bank PIN, as the patient typed it · ``on_bank_decline``: undo all, or leave the rest as cash ·
+        ``consent``: ``without_insurance`` where the patient agrees that bank or cash pay all of it while the card's
+        insurance side is frozen; it changes nothing where insurance can pay ·
         ``deadline_ms``: after it the service turns an unanswered bill back · ``wait_ms``: how long the service may
         hold its answer. One call is one attempt under one key, made here unless ``idempotency_key`` is given; a key
         that the journal knows continues its attempt (same request) or answers from it.
@@ -192,6 +204,7 @@ class Terminal:
             quote=quote.token if quote else None,
             bank_ceiling_fen=bank_ceiling_fen,
             remainder=remainder,
+            consent=consent,
             on_bank_decline=on_bank_decline,
             deadline_ms=deadline_ms,
             wait_ms=wait_ms,

@@ -151,6 +151,21 @@ async def test_the_rest_in_cash_asks_no_bank(new_till: NewTill) -> None:
     assert await till.service.live_debits(till.card) == []
 
 
+async def test_a_frozen_insurance_side_needs_the_patients_word(new_till: NewTill) -> None:
+    till = await new_till(current_year_fen=10_000, bank_fen=10_000)
+    await till.service.base.cards.freeze(till.card.card_number, "social")
+    refused = await till.settle("V1")
+    assert refused.code == 12
+    assert "pay without insurance" in refused.out
+    given = ("--visit", till.visit("V1"), "--line", LINE, "--card", till.card_file)
+    offer = await till.run("quote", *given, "--without-insurance", "--json")
+    assert offer.json["split"]["bank_fen"] == 1_000
+    assert offer.json["insurance_notice"] == "CARD_FROZEN"
+    paid = await till.settle("V1", "--without-insurance", "--json")
+    assert paid.code == 0
+    assert paid.json["settlement"]["split"]["bank_fen"] == 1_000
+
+
 @pytest.mark.parametrize("profile", ["pharmacy", "hospital"])
 async def test_a_key_of_ones_own_is_one_attempt(new_till: NewTill, profile: str) -> None:
     till = await new_till(profile=profile, bank_fen=9_000)

@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "demo": ("settlement.cli.demo", "demo", "Settle real bills from virtual cards at virtual terminals, and verify."),
     "in-doubt": ("settlement.cli.in_doubt", "in_doubt", "List the cases that are not final, and what becomes of them."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),
+    "policy": ("settlement.cli.policy", "policy", "Check the insurance plans, and explain a bill by them."),
     "seal": ("settlement.cli.seal", "seal", "Sign what is new in the books, and carry the seals outside."),
     "serve": ("settlement.cli.serve", "serve", "Run the service."),
     "simulate": ("settlement.cli.simulate", "simulate", "Storms and crashes in virtual time; all promises checked."),

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from settlement.policy.book import PlanBook
-from settlement.policy.evaluate import JudgedLine, Outcome, evaluate, judge_line
-from settlement.policy.plan import Plan, Rule
+from settlement.policy.evaluate import JudgedLine, Outcome, Part, evaluate, judge_line
+from settlement.policy.plan import Band, LineRules, Plan, Rule
 
 BOOK = PlanBook.load()
 RULES: list[tuple[Plan, Rule]] = [(plan, rule) for plan in BOOK.plans for rule in plan.distinct_rules()]
@@ -154,3 +154,25 @@ def test_counters_move_by_what_the_bands_took_and_no_fund_passes_its_ceiling(
             assert counted[band.fund] + paid <= band.fund_to_fen
     for fund in ("pooled_fund", "additional_fund"):
         assert outcome.counted.get(fund, 0) == outcome.paid.get(fund, 0)
+
+
+def test_a_ceiling_is_kept_to_the_fen_where_a_share_ends_on_half_a_fen() -> None:
+    bands = (
+        Band(name="half", from_fen=0, to_fen=None, fund_to_fen=10, fund="pooled_fund", ratio=5_000, rest=()),
+        Band(name="above", from_fen=None, to_fen=None, fund_to_fen=None, fund=None, ratio=0, rest=()),
+    )
+    rule = Rule(name="r", first=(), counts="c", scope="year", bands=bands)
+    outcome = evaluate(rule, LineRules(), [judge_line(1, "A", 100)], balances={}, counted={}, remainder="cash")
+    # 20 fen give 10; 21 would give 10.5, which is 11.
+    assert outcome.parts == [
+        Part(1, "half", "pooled_fund", 10),
+        Part(1, "half", "cash", 10),
+        Part(1, "above", "cash", 80),
+    ]
+
+
+def test_lines_are_served_in_the_order_of_their_numbers_however_they_come() -> None:
+    rule = next(rule for rule in RULES if rule[1].name == "outpatient/working_44")
+    lines = [judge_line(number, "A", 10_001) for number in (1, 2, 3)]
+    balance, counted = {"current_year": 15_000, "carried_over": 0}, {"covered": 145_000}
+    assert judged(rule, lines[::-1], balance, counted) == judged(rule, lines, balance, counted)

@@ -21,7 +21,7 @@ _POINTS_A_STEP = 20
 
 @dataclass(slots=True)
 class StoryResult:
-    """``points``: how many awaits the service went through · ``failures``: (point, what came of it; 0: no crash).
+    """``points``: at how many awaits the service was crashed · ``failures``: (point, what came of it; 0: no crash).
 
     ``cpu_s``: user and system time of the jobs, for all points.
     """
@@ -74,11 +74,12 @@ class Jobs:
         whole = [(story, self._pool.submit(_whole, story.name)) for story in stories]
         pending: list[tuple[StoryResult, list[Future[list[tuple[int, SeedResult]]]]]] = []
         for story, counted in whole:
-            first, points = counted.result()
-            result = StoryResult(story.name, points, [] if first.ok else [(0, first)], first.cpu_s)
-            steps = range(1, points + 1, _POINTS_A_STEP)
+            first, awaits = counted.result()
+            points = range(1, awaits + 1, story.every)
+            result = StoryResult(story.name, len(points), [] if first.ok else [(0, first)], first.cpu_s)
             tellings = [
-                self._pool.submit(_crashes, story.name, range(at, min(at + _POINTS_A_STEP, points + 1))) for at in steps
+                self._pool.submit(_crashes, story.name, points[at : at + _POINTS_A_STEP])
+                for at in range(0, len(points), _POINTS_A_STEP)
             ]
             pending.append((result, tellings))
         for result, tellings in pending:

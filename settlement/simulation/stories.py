@@ -32,7 +32,9 @@ Script = Callable[[World, Till], Awaitable[None]]
 class Story:
     """``bank``: whose card it is · ``bank_fen``, ``insurance_fen``: what is on its accounts.
 
-    ``faults``: what the bank plays · ``weather``: database troubles, each with the statement that it meets.
+    ``faults``: what the bank plays · ``weather``: database troubles, each with the statement that it meets · ``every``:
+    it is crashed at every point, or, where it waits long and most points are the same idle look at the ledger, at every
+    so many.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Story:
     deadline_s: float = 5.0
     faults: tuple[FaultSpec, ...] = ()
     weather: tuple[tuple[str, str], ...] = ()
+    every: int = 1
 
     def purse(self, _: object, card: Card) -> Purse:
         """Everybody has the same."""
@@ -159,7 +162,7 @@ STORIES = (
         script=_settle_and_reverse,
         faults=(FaultSpec(action="drop_after_commit", match=_VOID),),
     ),
-    Story(name="reversal, the bank refuses twice", script=_reverse_and_wait, faults=_REFUSED_TWICE),
+    Story(name="reversal, the bank refuses twice", script=_reverse_and_wait, faults=_REFUSED_TWICE, every=307),
     Story(name="the capture breaks", script=_capture_breaks, faults=_ANSWER_LOST, deadline_s=20.0),
     Story(name="reversal after the cut-over, refund", script=_reverse_after_cut_over, begin=BEFORE_BANK_CUT_OVER),
     Story(name="reversal, the void comes too late", script=_reverse_too_late_for_the_bank),

@@ -1,4 +1,4 @@
-"""`settlement policy`: check plan files, and explain who pays what of a bill by them."""
+"""`settlement policy`: check plan files, explain who pays what of a bill, and say what another version would change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from settlement.policy.catalog import Catalog
+    from settlement.policy.compare import Comparison, PastBill
     from settlement.policy.explain import BillToExplain, Explanation
 
 _PAYERS = {
@@ -21,10 +24,18 @@ _PAYERS = {
     "bank": "bank account 银行卡",
     "cash": "cash 现金",
 }
+_OWN = "patient 个人自付"
 _plans = click.option(
     "--plans",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of plan files (*.toml).  [default: those that come with the service]",
+)
+
+
+_catalogs = click.option(
+    "--catalog",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV file with class, self-paid share and price ceiling of items; others count by the class of their line.",
 )
 
 
@@ -51,11 +62,7 @@ def check(plans: Path | None) -> None:
 @policy.command(name="explain")
 @click.argument("bill", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @_plans
-@click.option(
-    "--catalog",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="CSV file with class, self-paid share and price ceiling of items; others count by the class of their line.",
-)
+@_catalogs
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, on one line; amounts are fen.")
 def explain_command(bill: Path, plans: Path | None, catalog: Path | None, as_json: bool) -> None:
     """Show who pays what of the bill in a JSON file, and by which rule: every line, every band, every fen.
@@ -71,6 +78,38 @@ def explain_command(bill: Path, plans: Path | None, catalog: Path | None, as_jso
     click.echo(_json(found) if as_json else "\n".join(_table(found)))
 
 
+@policy.command()
+@click.argument("old", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("new", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--bills",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="Bills of the past: a JSON object a line, as for explain, each with person_id.",
+)
+@_catalogs
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts there.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, on one line; amounts are fen.")
+def diff(old: Path, new: Path, bills: Path, catalog: Path | None, html: Path | None, as_json: bool) -> None:
+    """Say what plan file NEW would change against OLD for bills of the past, in yuan and in persons.
+
+    Both versions judge every bill, whatever its date. What a person's earlier bills would have left on accounts and
+    counters under NEW is carried to the later ones of the same insurance year. Exit status 0: compared; 1: a file
+    cannot be used, or a plan says nothing of a bill.
+    """
+    from settlement.policy.compare import compare
+    from settlement.policy.picture import page
+    from settlement.policy.planfile import load_plan
+
+    with _told():
+        plans = load_plan(old), load_plan(new)
+        found = compare(_past_bills(bills), *plans, _catalog(catalog))
+    names = (f"{plans[0].code} {plans[0].version}", f"{plans[1].code} {plans[1].version}")
+    if html is not None:
+        html.write_text(page(found, names, {**_PAYERS, "remainder": _OWN}), encoding="utf-8")
+    click.echo(_changes_json(found) if as_json else "\n".join(_changes(found, *names)))
+
+
 def _bill(path: Path) -> BillToExplain:
     import msgspec
 
@@ -84,16 +123,37 @@ def _bill(path: Path) -> BillToExplain:
         raise click.ClickException(f"{path.name}: {error}") from error
 
 
-def _catalog(path: Path | None) -> Catalog:
+def _past_bills(path: Path) -> Iterator[PastBill]:
+    import msgspec
+
+    from settlement.policy.compare import PastBill
+
+    decoder = msgspec.json.Decoder(PastBill)
+    with path.open("rb") as stream, _progress() as progress:
+        task = progress.add_task("bills", total=path.stat().st_size)
+        for number, line in enumerate(stream, 1):
+            progress.advance(task, len(line))
+            if line.strip():
+                try:
+                    yield decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise click.ClickException(f"{path.name}, line {number}: {error}") from error
+
+
+def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import Progress
 
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _catalog(path: Path | None) -> Catalog:
     from settlement.policy.catalog import Catalog, CatalogError, read_catalog
 
     if path is None:
         return Catalog()
     text = path.read_text(encoding="utf-8-sig")
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("catalog", total=text.count("\n"))
         try:
             return read_catalog(text.splitlines(keepends=True), lambda rows: progress.advance(task, rows))
@@ -150,5 +210,40 @@ def _json(found: Explanation) -> str:
             "counted_fen": found.outcome.counted,
             "lines": found.lines,
             "parts": found.outcome.parts,
+        }
+    ).decode()
+
+
+def _changes(found: Comparison, old: str, new: str) -> Iterator[str]:
+    from settlement.policy.compare import PAYERS
+    from settlement.policy.explain import yuan_of
+    from settlement.policy.picture import classes, signed_yuan
+
+    yield f"{found.bills} bills of {found.persons} persons; {found.bills_changed} bills change"
+    yield f"{len(found.people)} persons are touched: {found.pay_more} pay more of their own, {found.pay_less} less"
+    yield ""
+    yield f"{old:>18}  {new:>18}  {'change (yuan)':>16}  who pays"
+    for payer in PAYERS:
+        before, after = found.old[payer], found.new[payer]
+        words = _OWN if payer == "remainder" else _PAYERS[payer]
+        yield f"{yuan_of(before):>18}  {yuan_of(after):>18}  {signed_yuan(after - before):>16}  {words}"
+    yield ""
+    for label, number in classes(found):
+        yield f"{abs(number):>8} persons  {label}"
+
+
+def _changes_json(found: Comparison) -> str:
+    import msgspec
+
+    return msgspec.json.encode(
+        {
+            "bills": found.bills,
+            "bills_changed": found.bills_changed,
+            "persons": found.persons,
+            "persons_touched": len(found.people),
+            "persons_pay_more": found.pay_more,
+            "persons_pay_less": found.pay_less,
+            "old_fen": found.old,
+            "new_fen": found.new,
         }
     ).decode()

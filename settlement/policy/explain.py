@@ -68,14 +68,9 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 def explain(bill: BillToExplain, book: PlanBook, catalog: Catalog) -> Explanation:
     """Judge a bill by the plan of its service date. Raises ``NoPlan``, and ``ValueError`` for a line number twice."""
-    if len({line.line_no for line in bill.lines}) != len(bill.lines):
-        raise ValueError("lines: a line_no stands there twice")
-    facts, day = bill.person, bill.service_date
-    person = Person(
-        status=facts.status, born_on=facts.born_on, retired_on=facts.retired_on, at_work_by=facts.at_work_by
-    )
-    judgement = book.judgement(bill.plan, day, person, bill.visit_type, bill.institution_level)
-    lines = [_judged(line, catalog, day, judgement.plan.lines.default_share) for line in bill.lines]
+    day = bill.service_date
+    judgement = book.judgement(bill.plan, day, person_of(bill), bill.visit_type, bill.institution_level)
+    lines = judged_lines(bill, catalog, judgement.plan.lines.default_share)
     outcome = evaluate(
         judgement.rule,
         judgement.plan.lines,
@@ -86,6 +81,19 @@ def explain(bill: BillToExplain, book: PlanBook, catalog: Catalog) -> Explanatio
     )
     year = judgement.plan.insurance_year(day)
     return Explanation(judgement=judgement, insurance_year=year, lines=lines, outcome=outcome)
+
+
+def person_of(bill: BillToExplain) -> Person:
+    """The person of a bill, as plans ask for it."""
+    facts = bill.person
+    return Person(status=facts.status, born_on=facts.born_on, retired_on=facts.retired_on, at_work_by=facts.at_work_by)
+
+
+def judged_lines(bill: BillToExplain, catalog: Catalog, default_share: int) -> list[JudgedLine]:
+    """The lines of a bill taken apart by the catalog of its service date. Raises ``ValueError`` for a number twice."""
+    if len({line.line_no for line in bill.lines}) != len(bill.lines):
+        raise ValueError("lines: a line_no stands there twice")
+    return [_judged(line, catalog, bill.service_date, default_share) for line in bill.lines]
 
 
 def fen_of(yuan: str) -> int:

@@ -36,6 +36,22 @@ PAIRS = (
     Pair("ledger_over_tpcb", "ledger.account", "pgbench.tpcb", "ledger (account only) ÷ pgbench TPC-B-like"),
     Pair("till_over_lean", "till.account", "settle.account", "settle through the SDK's journal ÷ lean tills"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one operation alone (measured per second of CPU) is of the service's CPU for one settlement."""
+
+    name: str
+    measurement: str
+    quantity: str
+    about: str
+
+
+SHARES = (
+    Share("sm2_share", "sm2", "verify", "one SM2 verification"),
+    Share("policy_share", "policy", "visit", "one split of a visit of 20 lines"),
+)
 BASELINES = {
     "settle.account": ("settle_over_tpcb", "pgbench TPC-B-like"),
     "settle.bank": ("settle_bank_over_tpcb", "pgbench TPC-B-like"),
@@ -49,7 +65,7 @@ def ratios(figures: Sequence[Figure]) -> list[Figure]:
     values = {(each.measurement, each.quantity): each for each in figures}
     sizes = sorted({_clients(each.measurement) for each in figures} - {""}, key=int)
     found = [ratio for pair in PAIRS for ratio in _rates(pair, sizes, values)]
-    return found + [ratio for clients in sizes for ratio in _sm2_share(clients, values)]
+    return found + [ratio for share in SHARES for clients in sizes for ratio in _cpu_share(share, clients, values)]
 
 
 def _rates(pair: Pair, sizes: Iterable[str], values: Values) -> Iterable[Figure]:
@@ -67,17 +83,17 @@ def _rates(pair: Pair, sizes: Iterable[str], values: Values) -> Iterable[Figure]
             )
 
 
-def _sm2_share(clients: str, values: Values) -> Iterable[Figure]:
-    """One verification's CPU by the service's CPU for one settlement."""
-    verify = values.get(("sm2", "verify"))
+def _cpu_share(share: Share, clients: str, values: Values) -> Iterable[Figure]:
+    """One operation's CPU by the service's CPU for one settlement."""
+    alone = values.get((share.measurement, share.quantity))
     for payment, title in (("account", "account only"), ("bank", "account + bank")):
         service = values.get((f"settle.{payment}/{clients}", "cpu_service"))
-        if verify is None or service is None:
+        if alone is None or service is None:
             continue
-        cost_ms = [None if each is None else 1_000 / each for each in verify.values]
+        cost_ms = [None if each is None else 1_000 / each for each in alone.values]
         yield make_figure(
-            measurement=f"sm2_share.{payment}/{clients}",
-            about=f"one SM2 verification ÷ service CPU of a settlement, {title}, {counted(int(clients), 'client')}",
+            measurement=f"{share.name}.{payment}/{clients}",
+            about=f"{share.about} ÷ service CPU of a settlement, {title}, {counted(int(clients), 'client')}",
             quantity="ratio",
             title="CPU ÷ CPU",
             unit="%",

@@ -9,7 +9,8 @@ from bench.parts.double_entry import DOUBLE_ENTRY
 from bench.parts.echo import ECHO
 from bench.parts.ledger import LEDGER
 from bench.parts.pgbench import PGBENCH
+from bench.parts.policy import POLICY
 from bench.parts.settle import SETTLE
 from bench.parts.till import TILL
 
-PARTS: tuple[Part, ...] = (CRYPTO, PGBENCH, DOUBLE_ENTRY, LEDGER, ECHO, SETTLE, TILL, ARRIVALS)
+PARTS: tuple[Part, ...] = (CRYPTO, POLICY, PGBENCH, DOUBLE_ENTRY, LEDGER, ECHO, SETTLE, TILL, ARRIVALS)

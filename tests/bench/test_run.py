@@ -129,9 +129,13 @@ def test_a_run_measures_all_parts_in_turn_and_proves_the_books(database_url: str
     assert {"planned", "late_p99", "client_share"} <= {
         quantity for measurement, quantity in found if measurement == "arrivals.bank/20-per-s"
     }
-    assert {"settle_over_tpcb/2", "settle_over_echo/2", "ledger_over_double_entry/2", "sm2_share.account/2"} <= {
-        each.measurement for each in report.ratios
-    }
+    assert {
+        "settle_over_tpcb/2",
+        "settle_over_echo/2",
+        "ledger_over_double_entry/2",
+        "sm2_share.account/2",
+        "policy_share.account/2",
+    } <= {each.measurement for each in report.ratios}
 
     assert report.books is not None
     measured = sum(

@@ -111,7 +111,7 @@ def test_a_run_measures_all_parts_in_turn_and_proves_the_books(database_url: str
 
     kinds = {name.partition("/")[0] for name in report.order}
     assert kinds == {
-        *("sm2", "pgbench.insert", "pgbench.tpcb", "double_entry", "ledger.account", "ledger.bank", "echo"),
+        *("policy", "sm2", "pgbench.insert", "pgbench.tpcb", "double_entry", "ledger.account", "ledger.bank", "echo"),
         *("settle.account", "settle.bank", "till.account", "arrivals.account", "arrivals.bank"),
     }
     found = {(each.measurement, each.quantity): each for each in report.figures}

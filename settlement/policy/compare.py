@@ -11,7 +11,7 @@ from typing import Literal
 from settlement.policy.catalog import Catalog
 from settlement.policy.evaluate import Outcome, evaluate
 from settlement.policy.explain import BillToExplain, fen_of, judged_lines, person_of
-from settlement.policy.plan import Account, Fund, Plan
+from settlement.policy.plan import Account, Fund, Plan, Rule, Scope
 
 ACCOUNTS: tuple[Account, ...] = ("current_year", "carried_over")
 _COUNTERS: tuple[Literal["covered"] | Fund, ...] = ("covered", "pooled_fund", "additional_fund")
@@ -77,7 +77,7 @@ def _compare_person(
     for bill in bills:
         before = _judged(bill, old, catalog, {}, {})
         lead.begin(new.insurance_year(bill.service_date))
-        after = _judged(bill, new, catalog, lead.accounts, lead.counters(bill))
+        after = _judged(bill, new, catalog, lead.accounts, lead.counters(bill, _rule(bill, new).scope))
         lead.follow(bill, before, after)
         paid_before, paid_after = _by_payer(before, bill.remainder), _by_payer(after, bill.remainder)
         result.bills += 1
@@ -105,9 +105,10 @@ class _Lead:
             self._year = year
             self._counted.clear()
 
-    def counters(self, bill: PastBill) -> dict[str, int]:
-        """For a bill: funds count over all visits, what is covered for visits of its kind."""
-        return {**self._counted.get("funds", {}), **self._counted.get(_kind(bill), {})}
+    def counters(self, bill: PastBill, scope: Scope) -> dict[str, int]:
+        """For a bill: funds count over all visits, what is covered for visits of its kind, and not beyond a stay."""
+        covered = self._counted.get(_kind(bill), {}) if scope == "year" else {}
+        return {**self._counted.get("funds", {}), **covered}
 
     def follow(self, bill: PastBill, before: Outcome, after: Outcome) -> None:
         """Take note of what a bill moved under both."""
@@ -127,6 +128,17 @@ def _kind(bill: PastBill) -> str:
 def _judged(
     bill: PastBill, plan: Plan, catalog: Catalog, accounts: Mapping[str, int], counters: Mapping[str, int]
 ) -> Outcome:
+    return evaluate(
+        _rule(bill, plan),
+        plan.lines,
+        judged_lines(bill, catalog, plan.lines.default_share),
+        balances={name: fen_of(bill.balances.get(name, "0.00")) + accounts.get(name, 0) for name in ACCOUNTS},
+        counted={name: fen_of(bill.counted.get(name, "0.00")) + counters.get(name, 0) for name in _COUNTERS},
+        remainder=bill.remainder,
+    )
+
+
+def _rule(bill: PastBill, plan: Plan) -> Rule:
     group = plan.group_of(person_of(bill), bill.service_date)
     rule = None if group is None else plan.rules.get((bill.visit_type, group.code, bill.institution_level))
     if rule is None:
@@ -134,14 +146,7 @@ def _judged(
             f"plan {plan.code} {plan.version} says nothing of the bill of {bill.person_id} on {bill.service_date} "
             f"({bill.visit_type}, {bill.person.status})"
         )
-    return evaluate(
-        rule,
-        plan.lines,
-        judged_lines(bill, catalog, plan.lines.default_share),
-        balances={name: fen_of(bill.balances.get(name, "0.00")) + accounts.get(name, 0) for name in ACCOUNTS},
-        counted={name: fen_of(bill.counted.get(name, "0.00")) + counters.get(name, 0) for name in _COUNTERS},
-        remainder=bill.remainder,
-    )
+    return rule
 
 
 def _by_payer(outcome: Outcome, remainder: str) -> dict[str, int]:

@@ -76,6 +76,29 @@ def test_fen_and_persons_are_those_worked_out_by_hand(files: tuple[Path, Path]) 
     assert (found["persons_pay_more"], found["persons_pay_less"]) == (0, 2)
 
 
+def test_a_deductible_of_each_stay_is_not_carried_to_the_next_and_a_year_begins_anew(tmp_path: Path) -> None:
+    old = SHIPPED / "residents-2018.toml"
+    new, bills = tmp_path / "new.toml", tmp_path / "bills.jsonl"
+    text = old.read_text(encoding="utf-8")
+    new.write_text(text.replace('3 = "300.00"', '3 = "400.00"').replace('"500.00"', '"600.00"'), encoding="utf-8")
+    resident = {"plan": "residents", "person": {"status": "resident", "born_on": "1980-05-01"}, "counted": {}}
+    stay = {**resident, "visit_type": "inpatient"}
+    rows = [
+        bill("a", "2018-10-01", "1000.00", "0.00", **stay),
+        bill("a", "2018-12-01", "1000.00", "0.00", **stay),
+        # Under the old plan these two use the deductible of 500 up, one in each insurance year; the new one wants 600.
+        bill("b", "2019-03-31", "550.00", "0.00", **resident),
+        bill("b", "2019-04-01", "550.00", "0.00", **resident),
+    ]
+    bills.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, out, _ = run(old, new, "--bills", bills, "--json")
+    found = json.loads(out)
+    assert code == 0
+    # Each stay: 60 % of 700, then of 600. Each visit: half of 50, then nothing, for the counter never gets to 600.
+    assert found["old_fen"]["pooled_fund"] == 2 * 42_000 + 2 * 2_500
+    assert found["new_fen"]["pooled_fund"] == 2 * 36_000
+
+
 def test_the_same_version_changes_nothing(files: tuple[Path, Path]) -> None:
     _, bills = files
     code, out, _ = run(OLD, OLD, "--bills", bills)

@@ -107,7 +107,7 @@ class _Lead:
 
     def counters(self, bill: PastBill, scope: Scope) -> dict[str, int]:
         """For a bill: funds count over all visits, what is covered for visits of its kind, and not beyond a stay."""
-        covered = self._counted.get(_kind(bill), {}) if scope == "year" else {}
+        covered: Mapping[str, int] = self._counted.get(_kind(bill), {}) if scope == "year" else {}
         return {**self._counted.get("funds", {}), **covered}
 
     def follow(self, bill: PastBill, before: Outcome, after: Outcome) -> None:

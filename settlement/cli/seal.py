@@ -58,6 +58,7 @@ async def _seal_on(base: Base) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, over.set)
     sealer = open_sealer(base)
+    click.echo(f"sealing what is new, now and each {interval_s} s, until Ctrl-C", err=True)
     while not over.is_set():
         if made := await sealer.seal(not_within_s=interval_s * 0.9):
             _tell(made)

@@ -65,6 +65,7 @@ async def create_pool(settings: Settings) -> asyncpg.Pool[asyncpg.Record]:
                 "statement_timeout": str(settings.db_statement_timeout_ms),
                 "lock_timeout": str(settings.db_lock_timeout_ms),
                 "idle_in_transaction_session_timeout": "60000",
+                "tcp_keepalives_idle": "60",  # idle connections stay, and a firewall in between must not forget them
                 **PLANS_BY_KEY,
             },
         )

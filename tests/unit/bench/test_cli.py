@@ -75,7 +75,7 @@ def test_what_is_no_number_of_clients_or_rate_is_refused(arguments: str) -> None
 def test_an_unknown_part_is_refused_before_anything_is_started() -> None:
     result = CliRunner().invoke(main, ["--only", "settel"])
     assert result.exit_code == 2
-    assert "no part settel; there are: crypto, pgbench" in result.output
+    assert "no part settel; there are: crypto, policy, pgbench" in result.output
 
 
 def test_the_parts_are_listed() -> None:

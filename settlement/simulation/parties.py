@@ -85,7 +85,10 @@ class Worker:
             self.up = False
             await asyncio.wait({self.process.spawn(self._drain(), "stop")}, timeout=_STOP_S)
             self.process.on_death.clear()
-            self.process.kill()
+        else:
+            # One that is still starting has nothing to drain, and must not go on by itself; its connections break.
+            del self.process.on_death[1:]
+        self.process.kill()
 
     async def _drain(self) -> None:
         assert self.engine is not None  # noqa: S101 - it was up

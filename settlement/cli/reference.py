@@ -43,7 +43,10 @@ def commands_page() -> str:
     """The help text of every command."""
     parts = ["# Commands", "", "Made from the code by `python -m settlement.cli.reference`.", ""]
     parts += _command(
-        main, click.Context(main, info_name="settlement", terminal_width=_WIDTH, max_content_width=_WIDTH)
+        main,
+        click.Context(
+            main, info_name="settlement", terminal_width=_WIDTH, max_content_width=_WIDTH, **main.context_settings
+        ),
     )
     return "\n".join(parts)
 

@@ -70,34 +70,39 @@ class Batcher(Generic[Item, Result]):
 
     async def _serve(self, batch: Batch[Item, Result]) -> None:
         """Together; after a conflict, or where one item spoils it for the others, each alone."""
+        doubts: list[Exception] = []
         try:
-            await self._run_until_taken(batch, OUTAGES_FOR_ALL)
+            await self._run_until_taken(batch, OUTAGES_FOR_ALL, doubts)
         except Exception as error:
             if isinstance(error, OUTAGES_FOR_ALL) or (len(batch) == 1 and not isinstance(error, CONFLICTS)):
                 _fail(batch, error)
                 return
             for item in batch:
-                await self._serve_alone([item])
+                await self._serve_alone([item], list(doubts))
 
-    async def _serve_alone(self, one: Batch[Item, Result]) -> None:
+    async def _serve_alone(self, one: Batch[Item, Result], doubts: list[Exception]) -> None:
         try:
-            await self._run_until_taken(one, (*CONFLICTS, *OUTAGES))
+            await self._run_until_taken(one, (*CONFLICTS, *OUTAGES), doubts)
         except Exception as error:
             _fail(one, error)
 
-    async def _run_until_taken(self, batch: Batch[Item, Result], again: tuple[type[Exception], ...]) -> None:
+    async def _run_until_taken(
+        self, batch: Batch[Item, Result], again: tuple[type[Exception], ...], doubts: list[Exception]
+    ) -> None:
         """Once more after each error of ``again``, for a while. Raises ``DatabaseRefused`` if there were only refusals:
-        then nothing was done. Any other error may have come after the commit.
+        then nothing was done. Else the first error that was none: it may have come after the commit, and no refusal
+        that follows makes that undone. ``doubts``: such errors, also of the tries before.
         """
-        began, certain = asyncio.get_running_loop().time(), True
+        began = asyncio.get_running_loop().time()
         for attempt in itertools.count(1):
             try:
                 results = await self._run([item for item, _ in batch])
             except again as error:
-                certain = certain and isinstance(error, REFUSALS)
+                if not isinstance(error, REFUSALS):
+                    doubts.append(error)
                 late = asyncio.get_running_loop().time() - began > GIVE_UP_AFTER_S
                 if late or attempt >= self._attempts:
-                    raise (refused(error) if certain else error) from error
+                    raise (doubts[0] if doubts else refused(error)) from error
                 await asyncio.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
             else:
                 for (_, future), result in zip(batch, results, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -51,6 +52,25 @@ async def test_hold_and_capture_happen_once(proxied: Proxied, statement: str, wh
         assert (answer.status, answer.body["state"]) == (200, "settled")
     assert await service.live_debits(image) == [700]
     assert await service.balances(image) == (0, 0)
+
+
+async def test_a_bill_whose_commit_was_lost_is_never_said_to_be_nothing(proxied: Proxied) -> None:
+    """The account paid in the hold's commit, whose answer is lost; then the database refuses every connection. That
+    those later tries did nothing is certain; that the first one did nothing is not.
+    """
+    service = proxied.service
+    image = await service.issue_card(current_year_fen=3_000)
+    async with raw_terminal(service.base_url, await service.enrolled()) as till:
+        request = till.settlement(image, VirtualCard(image), [line(1_000)])
+        cut = proxied.proxy.cut("hold_settlements", "hold")
+        asking = asyncio.create_task(till.call("POST", "/v1/settlements", request))
+        await cut.committed.wait()
+        await proxied.proxy.close()
+        answer = await asking
+        await proxied.proxy.open()
+        assert answer.body["error"]["code"] == "OUTCOME_UNKNOWN"
+        assert (await insist(till, request)).body["state"] == "settled"
+    assert await service.balances(image) == (2_000, 0)
 
 
 @pytest.mark.parametrize("when", WHENS)

@@ -37,6 +37,8 @@ class CommitProxy:
         self._parts = urlsplit(upstream)
         self._cuts: list[Cut] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self._address = ("127.0.0.1", 0)
         self.dsn = ""
 
     def cut(self, statement: str, when: When) -> Cut:
@@ -78,17 +80,24 @@ class CommitProxy:
             writer.transport.abort()
             self._tasks.discard(task)
 
-    def listening_at(self, address: tuple[str, int]) -> None:
-        """Remember where clients find the proxy."""
+    async def open(self) -> None:
+        """Take connections; the same address again after ``close``."""
+        listening = socket.create_server(self._address)
+        self._address = listening.getsockname()
+        self._server = await asyncio.start_server(self.serve, sock=listening)
         userinfo = self._parts.netloc.rpartition("@")[0]
-        netloc = f"{userinfo}@{address[0]}:{address[1]}"
+        netloc = f"{userinfo}@{self._address[0]}:{self._address[1]}"
         self.dsn = urlunsplit(self._parts._replace(netloc=netloc, query="sslmode=disable"))
 
     async def close(self) -> None:
-        """End every connection."""
+        """End every connection, and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
 
 
 class _Carrier:
@@ -175,12 +184,8 @@ async def _frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 async def commit_proxy(upstream: str) -> AsyncIterator[CommitProxy]:
     """A proxy before the server of this DSN."""
     proxy = CommitProxy(upstream)
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = await asyncio.start_server(proxy.serve, sock=listening)
-    proxy.listening_at(listening.getsockname())
+    await proxy.open()
     try:
         yield proxy
     finally:
-        server.close()
         await proxy.close()
-        await server.wait_closed()

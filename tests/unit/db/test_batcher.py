@@ -11,6 +11,7 @@ import pytest
 from settlement.db import batcher as module
 from settlement.db.batcher import Batcher
 from settlement.db.errors import DatabaseRefused
+from settlement.db.outages import REFUSALS
 from settlement.errors import ServiceError
 
 
@@ -64,7 +65,15 @@ async def test_refusals_alone_mean_that_nothing_was_done() -> None:
 async def test_after_a_connection_that_broke_nobody_knows_whatever_comes_then() -> None:
     runs = Runs(ConnectionResetError(), asyncpg.DiskFullError("x"), asyncpg.DiskFullError("x"))
     (unknown,) = await all_of(Batcher(runs, attempts=3), 1)
-    assert isinstance(unknown, asyncpg.DiskFullError)
+    assert isinstance(unknown, ConnectionResetError)
+    assert not isinstance(unknown, REFUSALS)
+
+
+async def test_the_doubt_stays_with_each_item_when_they_are_tried_alone() -> None:
+    runs = Runs(ConnectionResetError(), asyncpg.DeadlockDetectedError("x"), *[asyncpg.DiskFullError("x")] * 4)
+    unknown = await all_of(Batcher(runs, attempts=2), 1, 2)
+    assert [type(error) for error in unknown] == [ConnectionResetError] * 2
+    assert runs.batches == [[1, 2], [1, 2], [1], [1], [2], [2]]
 
 
 async def test_one_that_waits_for_a_lock_is_refused_alone() -> None:

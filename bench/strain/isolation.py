@@ -15,6 +15,7 @@ from settlement.stubs.bankhost.wire import FaultSpec
 SILENT = "ICBC"
 RATIO_MAX = 1.5
 LOAD_SHARE = 0.5
+OTHERS_SETTLED_PERCENT_MIN = 99.0
 
 
 class IsolationOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ async def isolation(stage: Stage, options: IsolationOptions) -> IsolationReport:
         books=await stage.prove(),
         ratio=ratio,
         target=RATIO_MAX,
-        met=ratio <= RATIO_MAX and min(_settled_percent(each) for each in silent) >= 99.0,  # noqa: PLR2004
+        met=ratio <= RATIO_MAX and min(_settled_percent(each) for each in silent) >= OTHERS_SETTLED_PERCENT_MIN,
     )
 
 

@@ -40,6 +40,7 @@ _PLAN_KEYS = {"plan", "name", "version", "from", "to", "year_starts", "source", 
 _LINE_KEYS = {"own_expense", "above_price_ceiling", "self_paid_share", "default_share_b"}
 _GROUP_KEYS = {"code", "name", "status", "age_from", "age_to", "born_by", "at_work_by", "retired_by"}
 _RULE_KEYS = {"name", "visits", "groups", "levels", "first", "counts", "scope", "band"}
+_AGE_MAX = 150
 _BAND_KEYS = {"name", "from", "to", "fund", "ratio", "fund_to", "rest"}
 
 
@@ -102,8 +103,7 @@ class _Reader:
         for place, code in enumerate(codes):
             if code in codes[:place]:
                 raise self.fail(("group", place, "code"), f"group {code} is there already")
-        valid_from, valid_to = self._day(data, "from", ()), self._day(data, "to", (), optional=True)
-        assert valid_from is not None  # noqa: S101 - not optional
+        valid_from, valid_to = self._day(data, "from", ()), self._day_if_given(data, "to", ())
         if valid_to is not None and valid_to < valid_from:
             raise self.fail(("to",), f"to {valid_to} lies before from {valid_from}")
         starts = self._text(data, "year_starts", (), _YEAR_START, "a month and a day such as 07-01")
@@ -128,9 +128,9 @@ class _Reader:
             status=cast("Status", self._one_of(data, "status", place, STATUSES)),
             age_from=self._age(data, "age_from", place),
             age_to=self._age(data, "age_to", place),
-            born_by=self._day(data, "born_by", place, optional=True),
-            at_work_by=self._day(data, "at_work_by", place, optional=True),
-            retired_by=self._day(data, "retired_by", place, optional=True),
+            born_by=self._day_if_given(data, "born_by", place),
+            at_work_by=self._day_if_given(data, "at_work_by", place),
+            retired_by=self._day_if_given(data, "retired_by", place),
         )
 
     def _line_rules(self, data: Mapping[str, Any], place: Place) -> LineRules:
@@ -277,14 +277,15 @@ class _Reader:
 
     def _age(self, data: Mapping[str, Any], key: str, place: Place) -> int | None:
         value = data.get(key)
-        if value is not None and (type(value) is not int or not 0 <= value <= 150):  # noqa: PLR2004 - nobody is older
+        if value is not None and (type(value) is not int or not 0 <= value <= _AGE_MAX):
             raise self.fail((*place, key), f"{key} must be a whole number of years, not {value!r}")
         return value
 
-    def _day(self, data: Mapping[str, Any], key: str, place: Place, *, optional: bool = False) -> dt.date | None:
+    def _day_if_given(self, data: Mapping[str, Any], key: str, place: Place) -> dt.date | None:
+        return self._day(data, key, place) if key in data else None
+
+    def _day(self, data: Mapping[str, Any], key: str, place: Place) -> dt.date:
         value = data.get(key)
-        if value is None and optional:
-            return None
         if type(value) is not dt.date:
             raise self.fail((*place, key), f"{key} must be a date such as 2019-07-01, not {value!r}")
         return value

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 import settlement
 from settlement.api.handlers import SettlementHandlers, SignInHandlers
 from settlement.api.limits import Admission, Limits
-from settlement.api.middleware import observe
+from settlement.api.middleware import Shed, observe
 from settlement.api.operations import OPERATIONS
 from settlement.api.pipeline import Pipeline
 from settlement.api.ports import Engine, Terminals
@@ -52,7 +52,8 @@ def create_app(
     admission = Admission(limits)
     pipeline = Pipeline(terminals, admission)
     settlements, sign_in = SettlementHandlers(engine).table(), SignInHandlers(terminals).table()
-    app = web.Application(middlewares=[_farewell(admission), observe(ids)], client_max_size=limits.body_bytes_max)
+    shed = Shed()
+    app = web.Application(middlewares=[_farewell(admission), observe(ids, shed)], client_max_size=limits.body_bytes_max)
     app[ADMISSION] = admission
     for operation in OPERATIONS:
         handler = (
@@ -68,6 +69,7 @@ def create_app(
     add_service_pages(app, reasons, registry, settlement.__version__)
     app.cleanup_ctx.append(_upkeep(terminals))
     app.on_shutdown.append(_close)
+    app.on_cleanup.append(_last_words(shed))
     return app
 
 
@@ -115,6 +117,13 @@ def _farewell(admission: Admission) -> Middleware:
 
 async def _close(app: web.Application) -> None:
     app[ADMISSION].close()
+
+
+def _last_words(shed: Shed) -> Callable[[web.Application], Awaitable[None]]:
+    async def tell(_: web.Application) -> None:
+        shed.tell()
+
+    return tell
 
 
 def _upkeep(terminals: Terminals) -> Callable[[web.Application], AsyncIterator[None]]:

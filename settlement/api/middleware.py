@@ -40,6 +40,7 @@ class Shed:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._due: asyncio.TimerHandle | None = None
         self._cause_after: dict[str, float] = {}
 
     def first_cause(self, code: str) -> bool:
@@ -54,19 +55,22 @@ class Shed:
         """One refusal."""
         if not self._counts:
             # In a context of its own: the line is nobody's request.
-            asyncio.get_running_loop().call_later(_SHED_TOLD_EVERY_S, self.tell, context=contextvars.Context())
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_later(_SHED_TOLD_EVERY_S, self.tell, context=contextvars.Context())
         self._counts[code, route] += 1
 
     def tell(self) -> None:
-        """One line for each code and route."""
+        """One line for each code and route; at the application's end too, so that none goes untold."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         counts, self._counts = self._counts, Counter()
         for (code, route), count in counts.items():
             log.warning("requests refused", code=code, route=route, count=count)
 
 
-def observe(ids: IdSource) -> Middleware:
-    """The outermost middleware."""
-    shed = Shed()
+def observe(ids: IdSource, shed: Shed) -> Middleware:
+    """The outermost middleware. ``shed`` counts what it refuses for want of room."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -25,10 +25,12 @@ MEGABYTE = 1_048_576
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that happens on its own, ten seconds at most."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
+    """Wait for something that happens on its own: so many looks, not so much time, for a machine may stand still."""
+    for _ in range(4_000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError("it did not happen")
 
 
 def raw_request(till: SignedIn, *extra: str) -> bytes:

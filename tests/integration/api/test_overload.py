@@ -15,8 +15,8 @@ from terminal_sdk import wire
 from terminal_sdk.signing import MAC_HEADER
 from tests.integration.api.conftest import Serve
 from tests.integration.api.test_limits import BODY, MEGABYTE, PATH, connection, raw_request, until
-from tests.support.api import Answered, Api
-from tests.support.terminals import SignedIn
+from tests.support.api import Answered, Api, running_api
+from tests.support.terminals import SignedIn, TerminalWorld
 
 ONE_PLACE = LineLimits(places=1, places_reserved=0, places_per_terminal=1, waiting_max=8, patience_s=30)
 KEY = f"{PATH}?idempotency_key=KEY-0001-0001"
@@ -158,3 +158,13 @@ async def test_refusals_are_counted_and_told_now_and_then(
         assert await release(api, tasks) == [200]
     assert {(entry["code"], entry["route"]) for entry in logs if "count" in entry} == {("OVERLOADED", PATH)}
     assert [entry["code"] for entry in logs if entry["event"] == "request"] == [None]
+
+
+async def test_refusals_are_told_before_the_application_ends(world: TerminalWorld) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running_api(world, Limits(in_flight_max=1)) as api:
+            till = await (await world.till()).sign_in()
+            tasks = await fill(api, till, 1)
+            assert (await api.signed(till, "POST", PATH, BODY)).status == 503
+            assert await release(api, tasks) == [200]
+    assert [entry["count"] for entry in logs if entry["event"] == "requests refused"] == [1]

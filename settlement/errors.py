@@ -109,3 +109,15 @@ class ServiceError(Exception):
         self.quote = quote
         self.nothing_done = nothing_done
         super().__init__(f"{code}: {self.message}")
+
+
+_EARLY = frozenset({"OVERLOADED", "NOT_READY"})
+
+
+def said_early(error: ServiceError) -> ServiceError:
+    """Keeps the promise of 503, that nothing was begun: what an operation that moves money is refused with. Once the
+    engine was asked, that is not known unless the error says so; then it is OUTCOME_UNKNOWN.
+    """
+    if error.code not in _EARLY or error.nothing_done:
+        return error
+    return ServiceError("OUTCOME_UNKNOWN", retry_after_ms=error.retry_after_ms)

@@ -16,7 +16,7 @@ from settlement.api.limits import Admission
 from settlement.api.line import RETRY_AFTER_MS
 from settlement.api.operations import Operation
 from settlement.api.ports import Terminals
-from settlement.errors import ServiceError
+from settlement.errors import ServiceError, said_early
 from settlement.terminals import VerifiedRequest
 
 VERIFIED = web.RequestKey("verified", VerifiedRequest)
@@ -24,7 +24,6 @@ VERIFIED = web.RequestKey("verified", VerifiedRequest)
 TERMINAL = web.RequestKey("terminal", str)
 """Who sent the request, for the log."""
 
-_EARLY = frozenset({"OVERLOADED", "NOT_READY"})
 
 log = structlog.get_logger("settlement.api")
 
@@ -118,15 +117,14 @@ class Pipeline:
 
 @contextlib.contextmanager
 def _said_early(operation: Operation) -> Iterator[None]:
-    """Keeps the promise of 503: nothing was begun. Once the engine was asked to move money that is not known, unless
-    it says so.
-    """
+    """See ``said_early``; an operation that moves no money begins nothing."""
     try:
         yield
     except ServiceError as error:
-        if operation.changes and error.code in _EARLY and not error.nothing_done:
-            raise ServiceError("OUTCOME_UNKNOWN", retry_after_ms=error.retry_after_ms) from error
-        raise
+        told = said_early(error) if operation.changes else error
+        if told is error:
+            raise
+        raise told from error
 
 
 def _declared_size(request: web.Request) -> int | None:

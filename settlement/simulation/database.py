@@ -98,10 +98,13 @@ class DatabaseWeather:
 
     ``armed``: troubles that wait for the next statement that changes something: ``lost_before`` (the connection breaks
     before it reaches the server), ``lost_after`` (after its commit), ``cancelled`` (by the statement time-out),
-    ``conflict`` (chosen as a deadlock's victim), ``broken`` (an error that nobody foresaw), ``slow``.
+    ``gone_after`` (after its commit, and the server is away for a while then), ``conflict`` (chosen as a deadlock's
+    victim), ``broken`` (an error that nobody foresaw), ``slow``.
     """
 
-    KINDS = ("lost_before", "lost_after", "cancelled", "conflict", "broken", "slow")
+    KINDS = ("lost_before", "lost_after", "gone_after", "cancelled", "conflict", "broken", "slow")
+    GONE_S = 4.0
+    """Longer than a caller waits for it."""
 
     def __init__(self) -> None:
         self.away_until = 0.0
@@ -125,6 +128,7 @@ class DatabaseWeather:
 _ERRORS: dict[str, Callable[[], Exception]] = {
     "lost_before": lambda: asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     "lost_after": lambda: asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+    "gone_after": lambda: asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
     "cancelled": lambda: asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
     "conflict": lambda: asyncpg.DeadlockDetectedError("deadlock detected"),
     "broken": lambda: asyncpg.InternalServerError("an error that nobody foresaw"),
@@ -188,7 +192,9 @@ class SimulatedPool:
             result = sorted(result, key=lambda row: (row["saga_id"], row["leg"]))
         self._trace.note(self._name, "sql", f"{name} {_asked(arguments)} -> {_told(result)}")
         await asyncio.sleep(self._random.uniform(*_LATENCY_S))
-        if trouble == "lost_after":
+        if trouble == "gone_after":
+            self._weather.away_until = self._loop.time() + self._weather.GONE_S
+        if trouble in {"lost_after", "gone_after"}:
             self._trace.note(self._name, FAULT, f"{name} {_asked(arguments)}: {trouble}")
             raise _injected(_ERRORS[trouble]())
         return result

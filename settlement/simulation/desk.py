@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement.engine.service import SettlementEngine
-from settlement.errors import ServiceError
+from settlement.errors import ServiceError, said_early
 from settlement.simulation.database import is_injected
 from settlement.simulation.loop import OUTSIDE
 from settlement.simulation.population import Card
@@ -28,6 +29,9 @@ PATIENCE_S = 14.0
 """How long a till waits for an answer."""
 _TRAVEL_S = (0.001, 0.02)
 _LATE_S = (3.0, 45.0)
+_SAYS_NOTHING = frozenset({"OUTCOME_UNKNOWN", "INTERNAL", "IDEMPOTENCY_KEY_REUSED"})
+_MOVES_MONEY = frozenset({"settle", "reverse", "reverse_by_key", "refund"})
+_STRAYS = frozenset({"late", "doubled"})
 _FATES = ("whole", "lost", "answer_lost", "late", "doubled")
 _ROUGH = (80, 5, 7, 4, 4)
 _CALM = (1, 0, 0, 0, 0)
@@ -39,6 +43,11 @@ class Refused:
 
     code: str
     quote: Quote | None = None
+
+    @property
+    def nothing_begun(self) -> bool:
+        """Whether it says that the request has changed nothing and never will."""
+        return self.code not in _SAYS_NOTHING
 
 
 Answer = msgspec.Struct | Refused | None
@@ -72,6 +81,8 @@ class Order:
     plan: str
     said: list[Said] = field(default_factory=list)
     agreements: int = 0
+    strays: bool = False
+    """Whether a copy of the bill may have arrived after the answer that the till went by."""
     sent: bool = False
     first_sent_at: float = 0.0
     reversal_asked_at: float | None = None
@@ -119,6 +130,7 @@ class Desk:
         world, asked_at = self._world, self._world.loop.time()
         fate = self._random.choices(_FATES, _CALM if self.calm else _ROUGH)[0]
         world.trace.note(order.till.terminal_id, "ask", f"{operation} {key} ({fate})")
+        order.strays |= operation == "settle" and fate in _STRAYS
         if fate != "whole":
             self.fates[fate] = self.fates.get(fate, 0) + 1
         heard: asyncio.Future[Answer] = world.loop.create_future()
@@ -129,7 +141,8 @@ class Desk:
             delays.append(self._random.uniform(*_LATE_S) if self._random.random() < 0.5 else delays[0])  # noqa: PLR2004 - half of them
         for delay in delays if fate != "lost" else []:
             worker = self._random.choice(world.workers)
-            world.loop.call_later(delay, self._arrive, worker, do, heard, fate != "answer_lost", context=OUTSIDE)
+            arrive = functools.partial(self._arrive, worker, operation, do, heard, fate != "answer_lost")
+            world.loop.call_later(delay, arrive, context=OUTSIDE)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 answer = await heard
@@ -139,14 +152,16 @@ class Desk:
         order.said.append(Said(asked_at, world.loop.time(), operation, key, answer))
         return answer
 
-    def _arrive(self, worker: Worker, do: Do, heard: asyncio.Future[Answer], answered: bool) -> None:
+    def _arrive(self, worker: Worker, operation: str, do: Do, heard: asyncio.Future[Answer], answered: bool) -> None:
         if worker.up and worker.process.alive:
-            worker.process.spawn(self._serve(worker, do, heard, answered), "request")
+            worker.process.spawn(self._serve(worker, operation, do, heard, answered), "request")
         elif answered:
             # The till's connection is refused: it knows at once that nobody heard.
             _tell(heard, Refused("UNREACHABLE"))
 
-    async def _serve(self, worker: Worker, do: Do, heard: asyncio.Future[Answer], answered: bool) -> None:
+    async def _serve(
+        self, worker: Worker, operation: str, do: Do, heard: asyncio.Future[Answer], answered: bool
+    ) -> None:
         """What the API does: every outcome becomes an answer, an unforeseen exception an INTERNAL."""
         answer: Answer
         assert worker.engine is not None  # noqa: S101 - it is up
@@ -154,7 +169,8 @@ class Desk:
             told = await do(worker.engine)
             answer = msgspec.json.decode(msgspec.json.encode(told), type=type(told))
         except ServiceError as error:
-            answer = Refused(error.code, error.quote)
+            told_as = said_early(error) if operation in _MOVES_MONEY else error
+            answer = Refused(told_as.code, told_as.quote)
         except Exception as error:
             if not is_injected(error):
                 self._world.loop.troubles.append(f"a request failed: {error!r}")

@@ -27,7 +27,7 @@ _AFTER = {
 }
 """What a till may be told next about the same key."""
 _NEVER_ARRIVED = frozenset({"SETTLEMENT_UNKNOWN", "REVERSED_BEFORE_ARRIVAL"})
-_MAY_REFUSE_REVERSAL = frozenset({"NOT_READY", "UNREACHABLE", "OVERLOADED", "INTERNAL"})
+_MAY_REFUSE_REVERSAL = frozenset({"NOT_READY", "UNREACHABLE", "OVERLOADED", "INTERNAL", "OUTCOME_UNKNOWN"})
 """Passing troubles. Anything else would be a reversal refused."""
 
 
@@ -54,6 +54,7 @@ def judge(
         "is_final": _is_final,
         "was_told_truly": _was_told_truly,
         "refused_rightly": _refused_rightly,
+        "nothing_was_begun": _nothing_was_begun,
         "reversal_holds": _reversal_holds,
         "adds_up": _adds_up,
         "refunds_as_asked": _refunds_as_asked,
@@ -135,6 +136,16 @@ def _refused_rightly(order: Order) -> Iterator[str]:
         refused = isinstance(said.answer, Refused) and said.answer.code == "IDEMPOTENCY_KEY_REUSED"
         if refused and said.operation == "settle" and order.agreements == 1:
             yield f"refused at {said.at:.3f} as a key used for another bill"
+
+
+def _nothing_was_begun(order: Order) -> Iterator[str]:
+    """Where each answer to a bill was a refusal, nothing came of it: the patient may have paid in cash and gone."""
+    told = [said.answer for said in order.said if said.operation == "settle"]
+    refused = [answer.code for answer in told if isinstance(answer, Refused) and answer.nothing_begun]
+    if not refused or len(refused) < len(told) or order.strays:
+        return
+    if not isinstance(order.last_word, Refused):
+        yield f"refused with {', '.join(refused)}, and it stands as {getattr(order.last_word, 'state', None)}"
 
 
 def _reversal_holds(order: Order) -> Iterator[str]:

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from settlement.simulation.desk import Order
+from settlement.simulation.desk import Order, Refused
 from settlement.simulation.population import Card
 from settlement.simulation.till import Till
 from settlement.simulation.world import Purse, World
@@ -77,6 +77,13 @@ class Story:
 
 async def _settle(_: World, till: Till) -> None:
     await till.settle()
+
+
+async def _settle_or_walk_away(_: World, till: Till) -> None:
+    """A refusal is believed: the patient pays in cash and goes."""
+    answer = await till.send(wait_ms=0)
+    if not (isinstance(answer, Refused) and answer.nothing_begun):
+        await till.settle()
 
 
 async def _settle_and_reverse(_: World, till: Till) -> None:
@@ -169,6 +176,11 @@ STORIES = (
     Story(name="reversal by key before its original", script=_reverse_first),
     Story(name="refund of a line", script=_refund_a_line),
     Story(name="database lost at the hold's COMMIT", script=_settle, weather=(("lost_after", "hold_settlements"),)),
+    Story(
+        name="database gone at the hold's COMMIT, and a till that believes a refusal",
+        script=_settle_or_walk_away,
+        weather=(("gone_after", "hold_settlements"),),
+    ),
     Story(
         name="database lost at the capture's COMMIT",
         script=_settle,

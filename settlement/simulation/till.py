@@ -43,12 +43,14 @@ PLANS: dict[str, int] = {
 """What a till may have in mind, by weight. A new plan needs a method ``_<plan>`` of ``Till`` and a line here."""
 
 _TRIES = 10
-_PASSING = frozenset({"NOT_READY", "OVERLOADED", "PERSON_BUSY", "INTERNAL", "UNREACHABLE"})
-"""Nothing is known after these; the same request is sent again."""
+_PASSING = frozenset({"NOT_READY", "OVERLOADED", "PERSON_BUSY", "INTERNAL", "UNREACHABLE", "OUTCOME_UNKNOWN"})
+"""After these the same request is sent again."""
+_TELLS_TO_WAIT = frozenset({"NOT_READY", "OVERLOADED"})
 _SIGN_AGAIN = frozenset({"CARD_COUNTER_REPLAYED", "CARD_PROOF_STALE"})
 _GIVE_UP_SHARE = 0.2
 _ASK_SHARE = 0.3
 _IMPATIENT_SHARE = 0.15
+_WALK_AWAY_SHARE = 0.5
 
 
 class Till:
@@ -191,7 +193,7 @@ class Till:
             answer = await self.send()
             if isinstance(answer, Settlement):
                 return answer if answer.final else await self.poll(answer)
-            if isinstance(answer, Refused) and not await self._cope(answer):
+            if isinstance(answer, Refused) and (self._walks_away(answer) or not await self._cope(answer)):
                 return None
             if answer is None and attempt and not self._patient:
                 draw = self._random.random()
@@ -204,6 +206,11 @@ class Till:
                         return known if known.final else await self.poll(known)
             await asyncio.sleep(self._random.uniform(0.2, 3.0))
         return None
+
+    def _walks_away(self, refused: Refused) -> bool:
+        """Told that nothing was begun, some patients pay in cash: nothing must ever come of the bill."""
+        told_to_wait = not self._patient and refused.code in _TELLS_TO_WAIT
+        return told_to_wait and self._random.random() < _WALK_AWAY_SHARE
 
     async def _cope(self, refused: Refused) -> bool:
         """Make ready for another try; False: there is none."""

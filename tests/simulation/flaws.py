@@ -9,6 +9,8 @@ import msgspec
 
 from settlement.banks.port import BankAnswer, BankOrder, BankOutcome
 from settlement.banks.router import BankLinks
+from settlement.db.batcher import Batcher
+from settlement.db.outages import REFUSALS, refused
 from settlement.engine.bank_legs import BankLegs, Pin
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.records import BankLeg, UndoOrder, UndoVerdict
@@ -21,6 +23,7 @@ _NOT_FOUND = BankAnswer(outcome=BankOutcome.NOT_FOUND, response_code="25")
 _link_debit = BankLinks.debit
 _leg_debit = BankLegs.debit
 _find_out = BankLegs._find_out
+_until_taken = Batcher._run_until_taken
 _undo = Ledger.request_undo
 
 
@@ -61,6 +64,17 @@ async def _intended_was_never_sent(self: Any, leg: BankLeg, send_before: float) 
     await _find_out(self, leg, send_before)
 
 
+async def _certain_of_the_last_try(
+    self: Any, batch: Any, again: tuple[type[Exception], ...], doubts: list[Exception]
+) -> None:
+    try:
+        await _until_taken(self, batch, again, doubts)
+    except Exception as error:
+        if isinstance(error.__cause__, REFUSALS):
+            raise refused(error.__cause__) from error
+        raise
+
+
 def _half_of_the_account(lines: list[FeeLine], balances: Balances, remainder: Any) -> Split:
     return split_bill(lines, replace(balances, current_year_fen=balances.current_year_fen // 2), remainder)
 
@@ -93,6 +107,10 @@ FORWARD = (
     Plant(
         name="insurance pays from half of what it has",
         patches=(("settlement.engine.settle", "split_bill", _half_of_the_account),),
+    ),
+    Plant(
+        name="a refusal after a lost COMMIT is said to be nothing begun",
+        patches=((Batcher, "_run_until_taken", _certain_of_the_last_try),),
     ),
     Plant(name="a debit without an answer is sent again as a new one", patches=((BankLinks, "debit", _debit_again),)),
     Plant(name="captured before the bank has approved", patches=((BankLegs, "debit", _captured_unasked),)),

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "bank-faults": ("settlement.cli.bank_faults", "bank_faults", "Have a running bank host misbehave."),
     "bank-host": ("settlement.cli.bank_host", "bank_host", "Play one or several of the banks, with faults on demand."),
     "cards": ("settlement.cli.cards", "cards", "Persons and their social security cards."),
+    "catalog": ("settlement.cli.catalog", "catalog", "Drugs and services: import, look up, export."),
     "demo": ("settlement.cli.demo", "demo", "Settle real bills from virtual cards at virtual terminals, and verify."),
     "in-doubt": ("settlement.cli.in_doubt", "in_doubt", "List the cases that are not final, and what becomes of them."),
     "init": ("settlement.cli.init", "init", "Make what a new installation needs: keys, authorities, database."),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from settlement.cli.progress import bar
 
+if TYPE_CHECKING:
     from settlement.policy.catalog import Catalog
     from settlement.policy.compare import Comparison, PastBill
     from settlement.policy.explain import BillToExplain, Explanation
@@ -129,22 +129,14 @@ def _past_bills(path: Path) -> Iterator[PastBill]:
     from settlement.policy.compare import PastBill
 
     decoder = msgspec.json.Decoder(PastBill)
-    with path.open("rb") as stream, _progress() as progress:
-        task = progress.add_task("bills", total=path.stat().st_size)
+    with path.open("rb") as stream, bar("bills", path.stat().st_size) as advance:
         for number, line in enumerate(stream, 1):
-            progress.advance(task, len(line))
+            advance(len(line))
             if line.strip():
                 try:
                     yield decoder.decode(line)
                 except msgspec.DecodeError as error:
                     raise click.ClickException(f"{path.name}, line {number}: {error}") from error
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True), transient=True)
 
 
 def _catalog(path: Path | None) -> Catalog:
@@ -153,10 +145,9 @@ def _catalog(path: Path | None) -> Catalog:
     if path is None:
         return Catalog()
     text = path.read_text(encoding="utf-8-sig")
-    with _progress() as progress:
-        task = progress.add_task("catalog", total=text.count("\n"))
+    with bar("catalog", text.count("\n")) as advance:
         try:
-            return read_catalog(text.splitlines(keepends=True), lambda rows: progress.advance(task, rows))
+            return read_catalog(text.splitlines(keepends=True), advance)
         except CatalogError as error:
             raise click.ClickException(f"{path.name}, {error}") from error
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-REFERENCE: Final = frozenset({"institution", "terminal", "leg_rule", "partition_plan", "sealed_table"})
+_CATALOG: Final = ("catalog_import", "catalog_item", "catalog_item_history")
+REFERENCE: Final = frozenset({"institution", "terminal", "leg_rule", "partition_plan", "sealed_table", *_CATALOG})
 """Small tables, copied to every node."""
 
 LOCAL: Final = frozenset(

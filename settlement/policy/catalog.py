@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item from ``valid_from`` to ``valid_to`` (both included; None: until further notice).
+    """An item from ``valid_from`` to ``valid_to``, both included; None: until its next version begins.
 
     ``share``: the patient's share of a class B item, in ten-thousandths · ``ceiling_fen``: the most that is recognised
     for one unit; None: any price.
@@ -49,6 +50,8 @@ class Catalog:
         self._items: dict[str, list[Item]] = {}
         for item in items:
             self._items.setdefault(item.code, []).append(item)
+        for versions in self._items.values():
+            versions.sort(key=lambda item: item.valid_from, reverse=True)
 
     def __len__(self) -> int:
         """How many versions of items there are."""
@@ -57,28 +60,38 @@ class Catalog:
     def find(self, code: str, day: dt.date) -> Item | None:
         """The item as it stands on a day; None: the catalog does not know it then."""
         for item in self._items.get(code, ()):
-            if item.valid_from <= day and (item.valid_to is None or day <= item.valid_to):
-                return item
+            if item.valid_from <= day:
+                return item if item.valid_to is None or day <= item.valid_to else None
         return None
+
+    def versions(self) -> Iterator[Item]:
+        """All versions of all items."""
+        return itertools.chain.from_iterable(self._items.values())
 
 
 def read_catalog(rows: Iterable[str], advance: Advance | None = None) -> Catalog:
     """Read a CSV file's lines; its header is ``COLUMNS``. Raises ``CatalogError``.
 
     ``class``: 甲, 乙, 丙 or A, B, C · ``self_paid_share``: of class B, as 0.10, else empty · ``price_ceiling``: yuan
-    for one unit, as 12.50, or empty · ``from``, ``to``: as 2019-07-01; an empty ``to`` is until further notice.
+    for one unit, as 12.50, or empty · ``from``, ``to``: as 2019-07-01; an empty ``to`` is until the item's
+    next version begins.
     """
     items: dict[str, list[Item]] = {}
     for line, item in _items(rows):
         for other in items.setdefault(item.code, []):
-            starts_before_end = other.valid_to is None or item.valid_from <= other.valid_to
-            ends_after_start = item.valid_to is None or other.valid_from <= item.valid_to
-            if starts_before_end and ends_after_start:
+            if _collide(item, other):
                 raise CatalogError(f"line {line}: {item.code} is there already for some of these days")
         items[item.code].append(item)
         if advance is not None:
             advance(1)
     return Catalog(item for versions in items.values() for item in versions)
+
+
+def _collide(one: Item, other: Item) -> bool:
+    """Whether the later one begins while the earlier still holds by its own end."""
+    earlier, later = (one, other) if one.valid_from < other.valid_from else (other, one)
+    same_day = earlier.valid_from == later.valid_from
+    return same_day or (earlier.valid_to is not None and later.valid_from <= earlier.valid_to)
 
 
 def _items(rows: Iterable[str]) -> Iterator[tuple[int, Item]]:

@@ -46,7 +46,8 @@ def test_an_item_is_found_as_it_stood_on_the_day() -> None:
         (",药,甲,,,2018-01-01,", "code must be"),
         ("X1, ,甲,,,2018-01-01,", "name must be"),
         ("X1,药,甲,,", "there must be 7 fields"),
-        ("X0,药,甲,,,2019-01-01,", "X0 is there already"),
+        ("X0,药,甲,,,2018-01-01,", "X0 is there already"),
+        ("X0,药,甲,,,2017-01-01,2018-01-01", "X0 is there already"),
     ],
 )
 def test_a_mistake_is_named_with_its_line(row: str, what: str) -> None:
@@ -54,6 +55,12 @@ def test_a_mistake_is_named_with_its_line(row: str, what: str) -> None:
         read_catalog([HEADER, "X0,药,甲,,,2018-01-01,\n", row + "\n"])
     assert str(error.value).startswith("line 3: ")
     assert what in str(error.value)
+
+
+def test_a_version_without_an_end_holds_until_the_next() -> None:
+    catalog = read_catalog([HEADER, "X1,药,丙,,,2019-07-01,2019-12-31\n", "X1,药,甲,,,2018-01-01,\n"])
+    found = [catalog.find("X1", day) for day in (dt.date(2019, 6, 30), dt.date(2019, 7, 1), dt.date(2020, 1, 1))]
+    assert [item and item.category for item in found] == ["A", "C", None]
 
 
 def test_another_header_is_refused() -> None:

@@ -11,6 +11,8 @@ Life = Literal["issued", "lost", "void"]
 FunctionState = Literal["inactive", "active", "frozen"]
 Function = Literal["social", "financial"]
 """The two independent functions of a card: insurance (社会保障) and bank account (金融)."""
+Status = Literal["working", "retired", "resident", "minor"]
+"""As whom a person is insured."""
 Account = Literal["current_year", "carried_over"]
 """A person's two insurance accounts."""
 
@@ -41,6 +43,31 @@ class CardContext:
     account_version: int
     current_year_available_fen: int
     carried_over_available_fen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """By which plan a person is covered from a day on, and as whom; without plan and status: by none.
+
+    ``retired_on``: of a retired person · ``at_work_by``: when work began, where a plan asks for it.
+    """
+
+    valid_from: dt.date
+    plan: str | None
+    status: Status | None
+    retired_on: dt.date | None = None
+    at_work_by: dt.date | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody is."""
+        if (self.plan is None) != (self.status is None):
+            raise ValueError("plan and status go together")
+        if self.retired_on is not None and self.status != "retired":
+            raise ValueError("only a retired person has a day of retirement")
+        if self.at_work_by is not None and self.status not in ("working", "retired"):
+            raise ValueError("only who works or has retired began to work")
+        if self.at_work_by is not None and self.retired_on is not None and self.at_work_by > self.retired_on:
+            raise ValueError("nobody retires before beginning to work")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

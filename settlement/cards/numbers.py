@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import unicodedata
 
@@ -36,6 +37,15 @@ def id_number(text: str) -> str:
     if normal[17] != id_check_character(normal[:17]):
         raise NumberInvalid("id_number", "the last character does not fit the digits before it")
     return normal
+
+
+def born_on(normal_id_number: str) -> dt.date:
+    """The day of birth that an ID number names (its 7th to 14th digits). Raises ``NumberInvalid`` where it is none."""
+    digits = normal_id_number[6:14]
+    try:
+        return dt.date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError as error:
+        raise NumberInvalid("id_number", "does not name a day of birth") from error
 
 
 def id_check_character(first_17: str) -> str:

@@ -18,7 +18,7 @@ from settlement.cards.errors import (
     PersonNameDiffers,
     PersonUnknown,
 )
-from settlement.cards.model import Account, CardContext, CardDescription, CardSummary, Function
+from settlement.cards.model import Account, CardContext, CardDescription, CardSummary, Coverage, Function
 from settlement.cards.records import NewCard, check_certificate, description, summary
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
@@ -223,7 +223,7 @@ class CardRegistry:
         """
         if not 0 < amount_fen <= MAX_FEN:
             raise ValueError(f"a credit is 1 to {MAX_FEN} fen")
-        person_id = holder if isinstance(holder, int) else (await self._find(holder))[0]
+        person_id = await self._person(holder)
         now = self._clock.now()
         booking = (credit_id, account, amount_fen, reason, posting_date or china_date(now), now)
         try:
@@ -233,6 +233,33 @@ class CardRegistry:
         if outcome == "differs":
             raise CreditDiffers
         return bool(outcome == "booked")
+
+    async def cover(self, holder: str | int, coverage: Coverage) -> bool:
+        """Note by which plan a person (id) or a card's person (number) is covered from a day on.
+
+        What was noted for other days stays; for the same day this one counts from now on. False: it was so before.
+        Raises ``NumberInvalid`` where the ID number names no day of birth, without which no plan judges;
+        ``PersonUnknown``.
+        """
+        person_id = await self._person(holder)
+        await self.born_on(person_id)
+        facts = (coverage.plan, coverage.status, coverage.retired_on, coverage.at_work_by)
+        noted = await self._pool.fetchval(
+            SQL["note_coverage"], person_id, coverage.valid_from, *facts, self._clock.now()
+        )
+        return bool(noted)
+
+    async def coverages(self, holder: str | int) -> tuple[Coverage, ...]:
+        """All that is noted of a person's coverage, as it stands, oldest first; each holds until the next."""
+        rows = await self._pool.fetch(SQL["coverages"], await self._person(holder))
+        return tuple(Coverage(**dict(row)) for row in rows)
+
+    async def born_on(self, person_id: int) -> dt.date:
+        """A person's day of birth. Raises ``PersonUnknown``, ``NumberInvalid``."""
+        row = await self._pool.fetchrow(SQL["person"], person_id)
+        if row is None:
+            raise PersonUnknown(person_id)
+        return numbers.born_on(self._vault.id_number.open(row["id_number_sealed"], person_id))
 
     # showing
 
@@ -266,6 +293,9 @@ class CardRegistry:
         refusal = await self._pool.fetchval(SQL[query], *key, *arguments, self._clock.now())
         if refusal is not None:
             raise ServiceError(refusal)
+
+    async def _person(self, holder: str | int) -> int:
+        return holder if isinstance(holder, int) else (await self._find(holder))[0]
 
     async def _find(self, card_number: str) -> tuple[int, int]:
         row = await self._pool.fetchrow(SQL["find_card"], self._card_index(card_number))

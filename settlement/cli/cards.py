@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 import msgspec
 
 from settlement.businessdate import business_date
 from settlement.cards.issuing import issue_virtual
-from settlement.cards.model import Account, Function
+from settlement.cards.model import Account, CardDescription, Coverage, Function, Status
 from settlement.cards.registry import LIST_MAX
-from settlement.cli.cards_support import card_parameter, check_bank, new_private_file, run, yuan_parameter
-from settlement.cli.cards_view import text, yuan
+from settlement.cli.cards_support import (
+    card_parameter,
+    check_bank,
+    check_plan,
+    day_parameter,
+    new_private_file,
+    run,
+    yuan_parameter,
+)
+from settlement.cli.cards_view import coverage_text, text, yuan
 from terminal_sdk.card.image import CardImage
 
 if TYPE_CHECKING:
@@ -159,9 +168,16 @@ def revoke(ctx: click.Context, card: str) -> None:
 @AS_JSON
 @click.pass_context
 def show(ctx: click.Context, card: str, as_json: bool) -> None:
-    """Show a card, its person's insurance accounts and its history; names and numbers masked."""
-    found = run(ctx, lambda base: base.cards.describe(card))
-    click.echo(msgspec.json.encode(found).decode() if as_json else text(found))
+    """Show a card, its person's coverage and insurance accounts, and its history; names and numbers masked."""
+
+    async def look(base: Base) -> tuple[CardDescription, tuple[Coverage, ...]]:
+        return await base.cards.describe(card), await base.cards.coverages(card)
+
+    found, coverages = run(ctx, look)
+    if as_json:
+        click.echo(msgspec.json.encode(msgspec.to_builtins(found) | {"coverages": coverages}).decode())
+    else:
+        click.echo(text(found, coverages))
 
 
 @cards.command("list")
@@ -204,6 +220,44 @@ def credit(
 
     booked = run(ctx, book)
     click.echo(f"{'booked' if booked else 'booked before'}: {yuan(amount_fen)} yuan, credit id {booking}")
+
+
+@cards.command()
+@CARD
+@click.option("--plan", metavar="PLAN", help="The plan's code, as `settlement policy check` lists it.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="As whom the person is insured.")
+@click.option("--none", "nothing", is_flag=True, help="Instead: covered by no plan from that day on.")
+@click.option("--from", "valid_from", type=day_parameter, metavar="DAY", required=True, help="From this day on.")
+@click.option("--retired-on", type=day_parameter, metavar="DAY", help="When a retired person retired.")
+@click.option("--at-work-by", type=day_parameter, metavar="DAY", help="When work began, where the plan asks for it.")
+@click.pass_context
+def cover(
+    ctx: click.Context,
+    card: str,
+    plan: str | None,
+    status: Status | None,
+    nothing: bool,
+    valid_from: dt.date,
+    retired_on: dt.date | None,
+    at_work_by: dt.date | None,
+) -> None:
+    """Note by which plan the card's person is covered from a day on, until the next such day.
+
+    Days are written as 2019-07-01. The same again changes nothing; another word for the same day takes its place, and
+    the first stays on record.
+    """
+    if nothing == (plan is not None) or (plan is None) != (status is None):
+        raise click.UsageError("give either --plan and --status, or --none")
+    if plan is not None:
+        check_plan(plan, valid_from)
+    try:
+        coverage = Coverage(
+            valid_from=valid_from, plan=plan, status=status, retired_on=retired_on, at_work_by=at_work_by
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    noted = run(ctx, lambda base: base.cards.cover(card, coverage))
+    click.echo(f"{'noted' if noted else 'noted before'}: {coverage_text(coverage)}")
 
 
 async def _activate(base: Base, card: str, function: Function) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -45,6 +46,26 @@ def yuan_parameter(value: str) -> int:
         raise click.BadParameter("give yuan with at most two decimals, such as 1200 or 35.50")
     whole, _, decimals = value.partition(".")
     return int(whole) * 100 + int(decimals.ljust(2, "0"))
+
+
+def day_parameter(value: str) -> dt.date:
+    """A day, written as 2019-07-01."""
+    try:
+        return dt.datetime.strptime(value, "%Y-%m-%d").date()  # noqa: DTZ007 - a calendar day, of no zone
+    except ValueError as error:
+        raise click.BadParameter("give a day such as 2019-07-01") from error
+
+
+def check_plan(code: str, day: dt.date) -> None:
+    """Refuse a plan that is not in force on that day or later."""
+    from settlement.policy.book import PlanBook
+
+    plans = PlanBook.load().plans
+    known = {plan.code for plan in plans if plan.valid_to is None or plan.valid_to >= day}
+    if code not in known:
+        raise click.BadParameter(
+            f"there is no plan {code} from {day} on; there are {', '.join(sorted(known))}", param_hint="--plan"
+        )
 
 
 def run(ctx: click.Context, action: Callable[[Base], Awaitable[T]]) -> T:

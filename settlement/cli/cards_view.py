@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 
-from settlement.cards.model import CardDescription, CardEvent
+from settlement.cards.model import CardDescription, CardEvent, Coverage
 
 
-def text(found: CardDescription) -> str:
+def text(found: CardDescription, coverages: Sequence[Coverage] = ()) -> str:
     """A card as lines for a person to read."""
     card = found.card
     rows = [
@@ -20,8 +21,18 @@ def text(found: CardDescription) -> str:
         ("accounts", f"current year {yuan(found.current_year_available_fen)}"),
         ("", f"carried over {yuan(found.carried_over_available_fen)}"),
     ]
+    rows += [("coverage" if not place else "", coverage_text(each)) for place, each in enumerate(coverages)]
     rows += [("history" if not place else "", _event(event)) for place, event in enumerate(found.events)]
     return "\n".join(f"{label:<12} {value}" for label, value in rows)
+
+
+def coverage_text(coverage: Coverage) -> str:
+    """From when on a person is covered by what, and as whom."""
+    if coverage.plan is None:
+        return f"from {coverage.valid_from} by no plan"
+    retired = f" since {coverage.retired_on}" if coverage.retired_on else ""
+    at_work = f", at work by {coverage.at_work_by}" if coverage.at_work_by else ""
+    return f"from {coverage.valid_from} by {coverage.plan}, {coverage.status}{retired}{at_work}"
 
 
 def _certificate(found: CardDescription) -> str:

@@ -24,6 +24,7 @@ DISTRIBUTED: Final = {
     "card_event": "person_id",
     "insurance_accounts": "person_id",
     "account_credit": "person_id",
+    "person_coverage": "person_id",
     "hold": "person_id",
     "hold_end": "person_id",
     "transfer": "person_id",

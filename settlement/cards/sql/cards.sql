@@ -71,3 +71,12 @@ from card_event where person_id = $1 and card_id = $2 order by event_no;
 -- One page of cards in the order of person and card, from after the given one on.
 select person_id, card_id, card_number_sealed, kind, life, social, financial, expires_on, bank_code
 from card where (person_id, card_id) > ($1, $2) order by person_id, card_id limit $3;
+
+-- name: note_coverage
+-- By which plan a person is covered from a day on.
+select note_coverage($1, $2, $3, $4, $5, $6, $7);
+
+-- name: coverages
+-- What was noted of a person's coverage, as it stands, oldest first.
+select distinct on (valid_from) valid_from, plan, status, retired_on, at_work_by
+from person_coverage where person_id = $1 order by valid_from, coverage_no desc;

@@ -54,7 +54,7 @@ def card(command: Command, tmp_path: Path) -> Path:
 
 def test_help_names_every_command() -> None:
     result = CliRunner().invoke(cards, ["--help"])
-    changes = {"activate", "freeze", "unfreeze", "lost", "void", "revoke", "credit"}
+    changes = {"activate", "freeze", "unfreeze", "lost", "void", "revoke", "credit", "cover"}
     assert set(cards.commands) == {"add-person", "issue", "show", "list"} | changes
     for name in cards.commands:
         assert name in result.output
@@ -83,6 +83,45 @@ def test_a_card_from_issue_to_void(command: Command, card: Path) -> None:
     for secret in (image.name, image.social_security_number, image.card_number, image.pan):
         assert secret is not None
         assert secret not in text
+
+
+def test_by_which_plan_a_person_is_covered(command: Command, card: Path) -> None:
+    working = ("cover", card, "--plan", "employees", "--status", "working", "--from", "2018-07-01")
+    assert command(*working).output == "noted: from 2018-07-01 by employees, working\n"
+    assert command(*working).output.startswith("noted before: ")
+    retired = ("--plan", "employees", "--status", "retired", "--from", "2019-03-01", "--retired-on", "2019-02-28")
+    command("cover", card, *retired, "--at-work-by", "1980-01-01")
+    command("cover", card, "--none", "--from", "2030-01-01")
+    text = command("show", card).output
+    assert "coverage     from 2018-07-01 by employees, working\n" in text
+    assert "from 2019-03-01 by employees, retired since 2019-02-28, at work by 1980-01-01\n" in text
+    assert "from 2030-01-01 by no plan\n" in text
+    found = json.loads(command("show", card, "--json").stdout)["coverages"]
+    assert [(each["valid_from"], each["status"]) for each in found] == [
+        ("2018-07-01", "working"),
+        ("2019-03-01", "retired"),
+        ("2030-01-01", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--from", "2019-07-01"], "either --plan and --status, or --none"),
+        (["--from", "2019-07-01", "--plan", "employees"], "either --plan and --status"),
+        (["--from", "2019-07-01", "--plan", "employees", "--status", "working", "--none"], "either --plan"),
+        (["--from", "2019-07-01", "--plan", "empolyees", "--status", "working"], "there is no plan empolyees"),
+        (["--from", "2019-02-29", "--none"], "a day such as 2019-07-01"),
+        (["--from", "2019-07-01", "--plan", "employees", "--status", "boss"], "'boss' is not one of"),
+        (
+            ["--from", "2019-07-01", "--plan", "employees", "--status", "working", "--retired-on", "2019-01-01"],
+            "only a retired person",
+        ),
+    ],
+)
+def test_a_coverage_that_nobody_has_is_refused(command: Command, card: Path, arguments: list[str], words: str) -> None:
+    assert words in command("cover", card, *arguments, status=2).output
+    assert json.loads(command("show", card, "--json").stdout)["coverages"] == []
 
 
 def test_the_new_card_voids_the_legacy_one(command: Command, tmp_path: Path) -> None:

@@ -54,9 +54,10 @@ _ACTIONS: dict[str, tuple[int, Action]] = {
 _ODD_CODES = ("05", "12", "13", "25", "51", "68", "91", "94", "96", "98", "A0")
 """Codes that a bank may answer with for reasons of its own, without having booked anything."""
 
-_BINDING_CODE, _BINDING_FOR = "25", frozenset({"reversal", "any"})
-"""*I never had it, and will refuse it if it comes*: on a reversal that is the bank's final word. A false final word is
-not a fault to recover from but a break, which the comparison of the books names."""
+_BINDING = {"25": frozenset({"reversal", "any"}), "13": frozenset({"void", "any"})}
+"""*I never had it, and will refuse it if it comes* on a reversal, *too late, I have not voided it* on a void: these are
+the bank's final word. A false one, said of what the bank has booked, is not a fault to recover from but a break, which
+the comparison of the books names. True ones come from the bank's own rules, and its cut-over is in the menu."""
 
 
 def crash_worker(world: World, random: Random) -> str | None:
@@ -104,7 +105,7 @@ def misbehave(world: World, random: Random) -> str | None:
     action = _ACTIONS[how][1]
     delay_ms = random.choice((random.randrange(100, 5_000), random.randrange(8_500, 60_000)))
     code = random.choice(_ODD_CODES) if action == "answer_code" else None
-    if code == _BINDING_CODE and what in _BINDING_FOR:
+    if code is not None and what in _BINDING.get(code, ()):
         code = "96"
     bank.faults.add(
         FaultSpec(

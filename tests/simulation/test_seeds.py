@@ -45,6 +45,9 @@ def test_many_storms_and_the_stories_reach_every_move_and_repeat_in_another_proc
         results = {result.seed: result for result in jobs.seeds(MANY)}
     with capsys.disabled():
         print(f"\n{len(results)} seeds: {_totals(list(results.values()))}")  # noqa: T201 - what a long run came to
+        for seed, result in results.items():
+            for violation in result.violations[:3]:
+                print(f"seed {seed} {violation.invariant}: {violation.finding[:200]}")  # noqa: T201 - what to replay
     assert {seed: result.violations for seed, result in results.items() if not result.ok} == {}
     assert len(results) == len(MANY)
     stories = [count_points(simulator, story)[0] for story in STORIES]

@@ -114,7 +114,7 @@ class ServiceError(Exception):
 _EARLY = frozenset({"OVERLOADED", "NOT_READY"})
 
 
-def said_early(error: ServiceError) -> ServiceError:
+def early_or_unknown(error: ServiceError) -> ServiceError:
     """Keeps the promise of 503, that nothing was begun: what an operation that moves money is refused with. Once the
     engine was asked, that is not known unless the error says so; then it is OUTCOME_UNKNOWN.
     """

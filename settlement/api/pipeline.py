@@ -16,14 +16,13 @@ from settlement.api.limits import Admission
 from settlement.api.line import RETRY_AFTER_MS
 from settlement.api.operations import Operation
 from settlement.api.ports import Terminals
-from settlement.errors import ServiceError, said_early
+from settlement.errors import ServiceError, early_or_unknown
 from settlement.terminals import VerifiedRequest
 
 VERIFIED = web.RequestKey("verified", VerifiedRequest)
 """Set once a request's MAC is right: from then on the answer carries a MAC too, refusals included."""
 TERMINAL = web.RequestKey("terminal", str)
 """Who sent the request, for the log."""
-
 
 log = structlog.get_logger("settlement.api")
 
@@ -117,11 +116,11 @@ class Pipeline:
 
 @contextlib.contextmanager
 def _said_early(operation: Operation) -> Iterator[None]:
-    """See ``said_early``; an operation that moves no money begins nothing."""
+    """See ``early_or_unknown``; an operation that moves no money begins nothing."""
     try:
         yield
     except ServiceError as error:
-        told = said_early(error) if operation.changes else error
+        told = early_or_unknown(error) if operation.changes else error
         if told is error:
             raise
         raise told from error

@@ -107,7 +107,7 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 async def versions_of(pool: asyncpg.Pool[asyncpg.Record], code: str) -> list[Item]:
     """All versions of an item, oldest first; none where the catalog does not know it."""
-    return [_item(row) for row in await pool.fetch(_SQL["versions_of"], code)]
+    return [Item(**dict(row)) for row in await pool.fetch(_SQL["versions_of"], code)]
 
 
 async def export_catalog(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[str]:
@@ -116,7 +116,7 @@ async def export_catalog(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[st
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await plan_freely(connection)
         async for row in connection.cursor(_SQL["everything"], prefetch=_CHUNK):
-            item = _item(row)
+            item = Item(**dict(row))
             yield _line(
                 (
                     item.code,
@@ -134,15 +134,3 @@ def _line(fields: Iterable[str]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(fields)
     return text.getvalue()
-
-
-def _item(row: asyncpg.Record) -> Item:
-    return Item(
-        code=row["code"],
-        name=row["name"],
-        category=row["category"],
-        share=row["share"],
-        ceiling_fen=row["ceiling_fen"],
-        valid_from=row["valid_from"],
-        valid_to=row["valid_to"],
-    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from settlement.engine.service import SettlementEngine
-from settlement.errors import ServiceError, said_early
+from settlement.errors import ServiceError, early_or_unknown
 from settlement.simulation.database import is_injected
 from settlement.simulation.loop import OUTSIDE
 from settlement.simulation.population import Card
@@ -169,7 +169,7 @@ class Desk:
             told = await do(worker.engine)
             answer = msgspec.json.decode(msgspec.json.encode(told), type=type(told))
         except ServiceError as error:
-            told_as = said_early(error) if operation in _MOVES_MONEY else error
+            told_as = early_or_unknown(error) if operation in _MOVES_MONEY else error
             answer = Refused(told_as.code, told_as.quote)
         except Exception as error:
             if not is_injected(error):

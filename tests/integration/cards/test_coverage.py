@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from typing import get_args
 
 import asyncpg
 import pytest
 
 from settlement.cards import numbers
 from settlement.cards.errors import NumberInvalid, PersonUnknown
-from settlement.cards.model import Coverage
+from settlement.cards.model import Coverage, Status
 from settlement.cards.registry import CardRegistry
+from settlement.policy.plan import STATUSES
 from tests.support.cards import Issue, Pool, new_id_number
 
 WORKING = Coverage(valid_from=dt.date(2018, 7, 1), plan="employees", status="working")
@@ -25,9 +27,14 @@ async def test_another_word_for_a_day_takes_its_place_and_the_first_stays_on_rec
     retired = replace(WORKING, status="retired", retired_on=dt.date(2018, 6, 30))
     assert await registry.cover(person, retired)
     assert not await registry.cover(person, retired)
+    assert await registry.coverages(person) == (retired,)
     assert await registry.cover(person, WORKING)
     assert await registry.coverages(person) == (WORKING,)
     assert await pool.fetchval("select count(*) from person_coverage where person_id = $1", person) == 3
+
+
+def test_persons_are_insured_as_what_plans_know() -> None:
+    assert get_args(Status) == STATUSES
 
 
 async def test_a_bill_judged_by_another_coverage_is_judged_again(registry: CardRegistry, issue: Issue) -> None:

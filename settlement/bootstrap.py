@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -33,6 +34,8 @@ from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.seals.keeper import keep_sealing
 from settlement.ledger.seals.sealing import Sealer
+from settlement.policy.book import PlanBook
+from settlement.policy.catalog_store import items_on
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
 from settlement.security.seal_key import create_seal_key, load_seal_key
@@ -87,6 +90,11 @@ def prepare_installation(settings: Settings, clock: Clock) -> list[Path]:
 def bank_directory(settings: Settings) -> Directory:
     """The configured directory of banks, or the built-in one. Raises ``DirectoryError``."""
     return default_directory() if settings.bank_directory is None else load_directory(settings.bank_directory)
+
+
+def plan_book(settings: Settings) -> PlanBook:
+    """The configured plans, or those of this release. Raises ``PlanError``."""
+    return PlanBook.load() if settings.plan_dir is None else PlanBook.load(settings.plan_dir)
 
 
 def zone_master_key(keys: KeyRing) -> bytes:
@@ -221,6 +229,8 @@ def build_engine(
                 in_doubt_alarm_s=settings.in_doubt_alarm_s,
                 idempotency_retention_days=settings.idempotency_retention_days,
             ),
+            plans=plan_book(settings),
+            catalog=functools.partial(items_on, base.pool),
             worker=f"{socket.gethostname()}:{os.getpid()}",
             quote_key=base.keys.derive("quote"),
             legacy_master_key=base.cards.legacy_master_key,

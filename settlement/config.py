@@ -97,6 +97,9 @@ class Settings:
     bank_directory: Path | None = _setting(
         None, optional(PATH), "TOML file with the banks' addresses; without it the built-in directory is used."
     )
+    plan_dir: Path | None = _setting(
+        None, optional(PATH), "Folder of plan files (*.toml) of the medical insurance; default: those of this release."
+    )
     master_key_file: Path | None = _setting(
         None, optional(PATH), "File with the master key, readable by its owner only; default: master.key in data_dir."
     )

@@ -62,6 +62,10 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "IDEMPOTENCY_KEY_REUSED": (409, "This key was used with another body; a new bill needs a new key."),
     "REVERSED_BEFORE_ARRIVAL": (409, "A reversal of this key came first; the bill is not settled."),
     "BILL_ALREADY_SETTLED": (409, "A line of this visit is settled or being settled already."),
+    "PLAN_MISSING": (
+        409,
+        "No plan has a rule for this visit of this person; nothing was charged. The insurer corrects coverage or plan.",
+    ),
     "AGREEMENT_EXCEEDED": (409, "The bank's part would exceed what the patient agreed to; show the new quote."),
     "QUOTE_INVALID": (422, "The quote is not from this service, or was made for another bill."),
     "QUOTE_EXPIRED": (409, "The quote has expired; ask for a new one."),

@@ -41,7 +41,7 @@ PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$(?!\n)"
 """At least one character and no control characters: these texts are printed on receipts."""
 Category = Literal["A", "B", "C"]
 """Catalog class of a fee line: A = 甲, B = 乙, C = 丙 (own expense: never on insurance)."""
-VisitType = Literal["outpatient", "pharmacy"]
+VisitType = Literal["outpatient", "emergency", "pharmacy"]
 Remainder = Literal["bank", "cash"]
 OnBankDecline = Literal["release", "cash"]
 Consent = Literal["without_insurance"]
@@ -101,17 +101,24 @@ class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     consent: Consent | None = None
 
 
+Payer = Literal["pooled_fund", "additional_fund", "current_year", "carried_over", "bank", "cash"]
+"""The insurance funds, the person's two insurance accounts, the bank account, cash."""
+
+
 class SplitPart(Struct, frozen=True, kw_only=True):
-    """Which rule gave which amount (fen) of a line to whom."""
+    """Which rule gave which amount (fen) of a line to whom.
+
+    Of what a refund returns, an amount may be below zero: without the refunded lines a kept one is paid otherwise.
+    """
 
     line_no: int
     rule: str
-    payer: Literal["current_year", "carried_over", "bank", "cash"]
+    payer: Payer
     amount_fen: int
 
 
 class Split(Struct, frozen=True, kw_only=True):
-    """Who pays what, in fen. The four payers sum to ``total_fen``; ``own_expense_fen`` is the class C share of it."""
+    """Who pays what, in fen. The six payers sum to ``total_fen``; ``own_expense_fen`` is the class C share of it."""
 
     total_fen: int
     own_expense_fen: int
@@ -119,7 +126,23 @@ class Split(Struct, frozen=True, kw_only=True):
     carried_over_fen: int
     bank_fen: int
     cash_fen: int
+    pooled_fund_fen: int = 0
+    additional_fund_fen: int = 0
     parts: list[SplitPart] = []
+
+
+class PlanUsed(Struct, frozen=True, kw_only=True):
+    """By which plan of the medical insurance a bill was judged: that of its service date, also when it is refunded.
+
+    ``insurance_year``: named by the calendar year in which it begins · ``group``: as whom the person is insured ·
+    ``rule``: the plan's rule for this kind of visit.
+    """
+
+    plan: str
+    version: str
+    insurance_year: int
+    group: str
+    rule: str
 
 
 class BalanceAfter(Struct, frozen=True, kw_only=True):
@@ -133,7 +156,8 @@ class Quote(Struct, frozen=True, kw_only=True):
     """An offer: ``token`` is handed back with the settlement, ``digest`` is what the card signs.
 
     ``bank_notice`` says why a bank account is not asked although a remainder exists (an error code), else null;
-    ``insurance_notice`` why the insurance accounts pay nothing, by the patient's consent.
+    ``insurance_notice`` why the insurance accounts pay nothing, by the patient's consent. ``plans`` is empty
+    where no plan covers the person: then the insurance accounts pay first, and no fund does.
     """
 
     token: str
@@ -143,6 +167,7 @@ class Quote(Struct, frozen=True, kw_only=True):
     bank_notice: str | None
     expires_at: dt.datetime
     insurance_notice: str | None = None
+    plans: list[PlanUsed] = []
 
 
 class SettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +237,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     returned_fen: int = 0
     refund_ids: list[str] = []
     insurance_notice: str | None = None
+    plans: list[PlanUsed] = []
 
 
 class ReversalRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -309,6 +335,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     bank: BankPart | None
     bank_notice: str | None = None
     insurance_notice: str | None = None
+    plans: list[PlanUsed] = []
     text: str
 
 

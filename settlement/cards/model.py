@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,12 +19,29 @@ Account = Literal["current_year", "carried_over"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """By which plan a person is covered on a service date, and as whom.
+
+    ``counters``: how far the counters of the plan stand, fen by insurance year and name. Years before the one that may
+    still hold on the service date are left out.
+    """
+
+    plan: str
+    status: Status
+    born_on: dt.date
+    retired_on: dt.date | None
+    at_work_by: dt.date | None
+    counters: Mapping[int, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CardContext:
     """A card as a settlement sees it: one snapshot of the card and of the person's insurance accounts.
 
     Certificate fields and ``public_key`` (65 bytes 04‖x‖y) are None on a legacy card; ``bank_code`` and ``pan_sealed``
     where there is no bank account. ``last_counter``: the highest counter a settlement was accepted with.
-    ``account_version`` names the state of the accounts that the two available amounts (fen) belong to.
+    ``account_version`` names the state of the accounts that the two available amounts (fen) belong to, and ``covered``:
+    None where no plan covers the person then, or no service date was given.
     """
 
     person_id: int
@@ -43,6 +61,7 @@ class CardContext:
     account_version: int
     current_year_available_fen: int
     carried_over_available_fen: int
+    covered: Covered | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

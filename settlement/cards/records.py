@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from settlement.cards import numbers
 from settlement.cards.errors import CardNotRegistrable
-from settlement.cards.model import CardDescription, CardEvent, CardSummary, Kind
+from settlement.cards.model import CardContext, CardDescription, CardEvent, CardSummary, Covered, Kind
 from settlement.cards.vault import Vault
 from settlement.security import mask_name, mask_number
 from terminal_sdk.crypto import Certificate, CertificateInvalid, verify_chain
@@ -59,6 +59,24 @@ class NewCard:
             self.bank_code,
             None if self.pan is None else vault.pan.seal(self.pan, *key),
         )
+
+
+def card_context(row: Record, vault: Vault) -> CardContext:
+    """What ``load_card`` found. Only who is covered by a plan has the day of birth read from the sealed ID number."""
+    facts = dict(row)
+    plan, status, sealed = facts.pop("plan"), facts.pop("status"), facts.pop("id_number_sealed")
+    retired_on, at_work_by, counters = facts.pop("retired_on"), facts.pop("at_work_by"), facts.pop("counters")
+    if plan is None:
+        return CardContext(**facts)
+    covered = Covered(
+        plan=plan,
+        status=status,
+        born_on=numbers.born_on(vault.id_number.open(sealed, facts["person_id"])),
+        retired_on=retired_on,
+        at_work_by=at_work_by,
+        counters={int(year): counted for year, counted in (counters or {}).items()},
+    )
+    return CardContext(**facts, covered=covered)
 
 
 def check_certificate(

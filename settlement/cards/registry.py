@@ -19,7 +19,7 @@ from settlement.cards.errors import (
     PersonUnknown,
 )
 from settlement.cards.model import Account, CardContext, CardDescription, CardSummary, Coverage, Function
-from settlement.cards.records import NewCard, check_certificate, description, summary
+from settlement.cards.records import NewCard, card_context, check_certificate, description, summary
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
 from settlement.db.queries import load_queries
@@ -69,12 +69,12 @@ class CardRegistry:
 
     # looking up
 
-    async def load(self, card_number: str) -> CardContext:
-        """The card as a settlement sees it; one round trip, two look-ups by key."""
-        row = await self._pool.fetchrow(SQL["load_card"], self._card_index(card_number))
+    async def load(self, card_number: str, service_date: dt.date | None = None) -> CardContext:
+        """The card as a settlement of a service date sees it; one round trip, a few look-ups by key."""
+        row = await self._pool.fetchrow(SQL["load_card"], self._card_index(card_number), service_date)
         if row is None:
             raise ServiceError("CARD_UNKNOWN")
-        return CardContext(**dict(row))
+        return card_context(row, self._vault)
 
     async def patient_name(self, person_id: int) -> str:
         """A person's name, in clear. Raises ``PersonUnknown``."""

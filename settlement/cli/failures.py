@@ -11,10 +11,11 @@ from settlement.banks.directory import DirectoryError
 from settlement.childprocess import ChildError
 from settlement.config import ConfigError
 from settlement.db.errors import DatabaseError
+from settlement.policy.planfile import PlanError
 from settlement.security import KeyRingError
 from settlement.security.authorities import AuthorityError
 
-EXPECTED = (AuthorityError, ChildError, ConfigError, DatabaseError, DirectoryError, KeyRingError)
+EXPECTED = (AuthorityError, ChildError, ConfigError, DatabaseError, DirectoryError, KeyRingError, PlanError)
 
 
 @contextlib.contextmanager

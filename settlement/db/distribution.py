@@ -25,6 +25,8 @@ DISTRIBUTED: Final = {
     "insurance_accounts": "person_id",
     "account_credit": "person_id",
     "person_coverage": "person_id",
+    "accumulator": "person_id",
+    "accumulator_move": "person_id",
     "hold": "person_id",
     "hold_end": "person_id",
     "transfer": "person_id",

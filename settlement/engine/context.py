@@ -11,8 +11,10 @@ from settlement.cards.registry import CardRegistry
 from settlement.cards.vault import Vault
 from settlement.clock import Clock
 from settlement.engine.bank_legs import BankLegs
+from settlement.engine.splitting import CatalogReader
 from settlement.ids import IdSource
 from settlement.ledger.ledger import Ledger
+from settlement.policy.book import PlanBook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class EngineContext:
     ids: IdSource
     limits: EngineLimits
     worker: str
+    plans: PlanBook
+    catalog: CatalogReader
     quote_key: bytes
     legacy_master_key: bytes
 

@@ -21,6 +21,26 @@ _TITLES = {
 }
 _NOT_PRINTED = {"Cf", "Mn", "Me"}
 
+_RULES = {
+    "own_expense": "自费(丙类)",
+    "above_price_ceiling": "超限价",
+    "self_paid_share": "乙类先自付",
+    "account_first": "账户先付",
+    "deductible": "自负段",
+    "pooled_fund": "统筹段",
+    "additional_fund": "附加段",
+    "above_ceiling": "封顶线以上",
+    "remainder": "其余",
+}
+_PAYERS = {
+    "pooled_fund": "统筹基金",
+    "additional_fund": "附加基金",
+    "current_year": "当年账户",
+    "carried_over": "历年账户",
+    "bank": "银行卡",
+    "cash": "现金",
+}
+
 _NOTICES = {
     "NO_BANK_ACCOUNT": "本卡无银行账户",
     "FINANCIAL_NOT_ACTIVE": "金融功能未激活",
@@ -42,7 +62,14 @@ def receipt_text(receipt: Receipt, bank_name: str | None = None) -> str:
 
     ``bank_name`` is printed in place of the bank's code. Nothing is cut: what does not fit goes on in another row.
     """
-    parts = (_head(receipt), _circumstances(receipt), _bill(receipt), _payers(receipt), _bank(receipt, bank_name))
+    parts = (
+        _head(receipt),
+        _circumstances(receipt),
+        _bill(receipt),
+        _payers(receipt),
+        _explanation(receipt),
+        _bank(receipt, bank_name),
+    )
     blocks = ["".join(f"{row}\n" for row in part) for part in parts]
     return f"{_RULE}\n".join(block for block in blocks if block)
 
@@ -79,6 +106,8 @@ def _payers(receipt: Receipt) -> Iterator[str]:
     split = receipt.split
     yield _row(f"合计({len(receipt.lines)}项)", yuan(_sign(receipt) * split.total_fen))
     for label, amount_fen in (
+        ("统筹基金支付", split.pooled_fund_fen),
+        ("附加基金支付", split.additional_fund_fen),
         ("当年账户支付", split.current_year_fen),
         ("历年账户支付", split.carried_over_fen),
         ("银行卡支付", split.bank_fen),
@@ -87,6 +116,21 @@ def _payers(receipt: Receipt) -> Iterator[str]:
     ):
         if amount_fen:
             yield _row(label, yuan(_sign(receipt) * amount_fen))
+
+
+def _explanation(receipt: Receipt) -> Iterator[str]:
+    """By which rule of the plan who paid how much, over all lines; of an undo the bill's own receipt tells."""
+    if not receipt.plans or receipt.kind != "settlement":
+        return
+    for used in receipt.plans:
+        yield from wrap(f"医保方案 {used.plan} {used.version}, 年度 {used.insurance_year}")
+        yield from wrap(f"结算规则 {_printed(used.rule)}")
+    amounts: dict[tuple[str, str], int] = {}
+    for part in receipt.split.parts:
+        amounts[part.rule, part.payer] = amounts.get((part.rule, part.payer), 0) + part.amount_fen
+    for (rule, payer), amount_fen in amounts.items():
+        band = rule.rpartition("/")[2]  # of the rule that the plan has for this visit, which stands above
+        yield from _pair(f" {_printed(_RULES.get(band, band))}: {_PAYERS[payer]}", yuan(amount_fen))
 
 
 def _bank(receipt: Receipt, bank_name: str | None) -> Iterator[str]:

@@ -6,14 +6,21 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 
+import msgspec
+
 from settlement.engine.background import Background
 from settlement.engine.bill import request_digest
 from settlement.engine.context import EngineContext
 from settlement.engine.undo import carry_back, undo_order
 from settlement.errors import ServiceError
-from settlement.ledger.records import SagaKey, UndoVerdict
+from settlement.ledger.records import SagaKey, UndoOrder, UndoVerdict
+from settlement.policy.book import NoPlan
+from settlement.policy.judge import judge_refund
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import RefundRequest
+
+_ATTEMPTS = 5
+_PLAN_GONE = "The plan version that judged the bill is not installed; nothing was refunded. Call the operator."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,12 @@ class Refunding:
         if found is None or found[0] != "settlement":
             raise ServiceError("SETTLEMENT_UNKNOWN", field="settlement_id")
         self._background.check_room()
-        send_before = self._context.send_before()
-        order = await undo_order(self._context, who, found[1], request, request.lines)
-        verdict = await self._context.ledger.request_undo(order)
+        for _ in range(_ATTEMPTS):
+            send_before = self._context.send_before()
+            order = await self._order(who, found[1], request)
+            verdict = await self._context.ledger.request_undo(order)
+            if verdict.outcome != "again":
+                break
         place = SagaKey(order.person_id, order.acceptance_date, verdict.saga_id)
         # "known" under our own id: the connection broke at COMMIT, and the first try had taken effect.
         if verdict.outcome == "opened" or (verdict.outcome == "known" and verdict.saga_id == order.undo_id):
@@ -57,6 +67,24 @@ class Refunding:
         if verdict.outcome == "known":
             return Refunded(place)
         raise _refusal(verdict, request)
+
+    async def _order(self, who: TerminalIdentity, key: SagaKey, request: RefundRequest) -> UndoOrder:
+        """The order to the ledger; of a bill that a plan judged, with what the kept lines cost by the same plan."""
+        order = await undo_order(self._context, who, key, request, request.lines)
+        facts = await self._context.ledger.refund_facts(key)
+        if facts is None:
+            return order
+        try:
+            kept = judge_refund(facts, request.lines, self._context.plans)
+        except NoPlan as error:
+            raise ServiceError("PLAN_MISSING", _PLAN_GONE) from error
+        return msgspec.structs.replace(
+            order,
+            shares=kept.shares,
+            counters=kept.counters,
+            own_expense_fen=kept.own_expense_fen,
+            returned_before_fen=facts.returned_fen,
+        )
 
 
 def _refusal(verdict: UndoVerdict, request: RefundRequest) -> ServiceError:
@@ -74,5 +102,7 @@ def _refusal(verdict: UndoVerdict, request: RefundRequest) -> ServiceError:
                 f"Of line {verdict.line_no}, {verdict.left_fen} fen can still be refunded.",
                 field=f"lines[{place}].amount_fen",
             )
+        case "again":
+            return ServiceError("PERSON_BUSY", "Other refunds of it came first; try again.", retry_after_ms=1_000)
         case _:
             return ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")

@@ -24,6 +24,7 @@ from settlement.engine.views import (
     bank_part,
     buried_reversal,
     insurance_left_out,
+    plans_view,
     refund_view,
     reversal_in_place,
     reversal_view,
@@ -271,6 +272,7 @@ class SettlementEngine:
             bank=bank,
             bank_notice=facts["bank_notice"],
             insurance_notice=insurance_left_out(facts),
+            plans=plans_view(facts),
             text="",
         )
         known = None if bank is None else self._context.directory.banks.get(bank.bank)

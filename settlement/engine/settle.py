@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from settlement.businessdate import business_date
-from settlement.cards.checks import bank_notice, check_usable, insurance_notice
+from settlement.cards.checks import check_usable, insurance_notice
 from settlement.cards.model import CardContext
 from settlement.cards.proof import verify_proof
 from settlement.engine.background import Background
@@ -17,12 +17,15 @@ from settlement.engine.bill import bill_digest, check_bill, check_consent, reque
 from settlement.engine.context import EngineContext
 from settlement.engine.moves import BANK
 from settlement.engine.quotes import QuoteTerms, open_quote, seal_quote
+from settlement.engine.splitting import Judged, Splitting
 from settlement.engine.waits import AGAIN
 from settlement.errors import ServiceError
 from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey
-from settlement.policy.split import Balances, RemainderPayer, split_bill
+from settlement.policy.judge import plan_used
 from settlement.terminals import TerminalIdentity
-from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, Split
+from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest
+
+_BUSY_RETRY_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,14 @@ class Settling:
         self._context = context
         self._background = background
         self._gate = PersonGate()
+        self._splitting = Splitting(context.plans, context.catalog)
 
     async def quote(self, who: TerminalIdentity, request: QuoteRequest) -> Quote:
         """Say who would pay what, bind it to this bill, and let it expire. Changes nothing."""
         check_bill(request, self._context.today())
-        card = await self._context.cards.load(request.card.card_number)
+        card = await self._load(request)
         _check_card(request, card, self._context.clock.now())
-        return self._offer(who, request, card)
+        return self._offer(who, request, card, await self._splitting.judged(who, request, card))
 
     async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Accepted:
         """Settle one bill, or find the settlement that this key already stands for.
@@ -91,7 +95,7 @@ class Settling:
         digest = request_digest(request)
         known, card = await asyncio.gather(
             self._context.ledger.find_key(who.institution_id, request.idempotency_key),
-            self._context.cards.load(request.card.card_number),
+            self._load(request),
             return_exceptions=True,
         )
         if isinstance(known, BaseException):
@@ -151,15 +155,15 @@ class Settling:
         # The balances were read before this bill's turn came; they may be outdated either way.
         judged_at_its_turn = False
         for _ in range(self._context.limits.hold_attempts):
-            split, notice = _split(request, card)
-            if split.bank_fen > agreement.bank_fen:
+            judged = await self._splitting.judged(who, request, card)
+            if judged.split.bank_fen > agreement.bank_fen:
                 if judged_at_its_turn:
-                    raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card))
-                card = await self._context.cards.load(request.card.card_number)
+                    raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card, judged))
+                card = await self._load(request)
                 judged_at_its_turn = True
                 continue
             send_before = self._context.send_before()
-            order = self._hold_request(who, request, digest, card, agreement, split, notice)
+            order = self._hold_request(who, request, digest, card, agreement, judged)
             verdict = await self._context.ledger.hold(order)
             # "known" under our own id: the connection broke at COMMIT, and the first try had taken effect.
             ours = verdict.outcome == "known" and verdict.key.saga_id == order.settlement_id
@@ -169,7 +173,10 @@ class Settling:
             if fresh is None:
                 return Accepted(verdict.key, None, AGAIN)
             card, judged_at_its_turn = fresh, True
-        raise ServiceError("PERSON_BUSY", retry_after_ms=500)
+        raise ServiceError("PERSON_BUSY", retry_after_ms=_BUSY_RETRY_MS)
+
+    async def _load(self, request: QuoteRequest | SettlementRequest) -> CardContext:
+        return await self._context.cards.load(request.card.card_number, request.service_date)
 
     async def _after_refusal(
         self, request: SettlementRequest, card: CardContext, verdict: HoldVerdict
@@ -178,19 +185,15 @@ class Settling:
         match verdict.outcome:
             case "known":
                 return None
-            case "stale":
-                return replace(
-                    card,
-                    account_version=verdict.account_version,
-                    current_year_available_fen=verdict.current_year_fen,
-                    carried_over_available_fen=verdict.carried_over_fen,
-                )
             case "again":
                 return card
-            case "card_changed":
-                fresh = await self._context.cards.load(request.card.card_number)
+            case "stale" | "card_changed":
+                fresh = await self._load(request)
                 _check_card(request, fresh, self._context.clock.now())
                 return fresh
+            case "busy":
+                # Rule 8: bounded by the deadline of the bill that is open.
+                raise ServiceError("PERSON_BUSY", retry_after_ms=_BUSY_RETRY_MS)
             case "counter_replayed":
                 raise ServiceError("CARD_COUNTER_REPLAYED", field="proof.counter")
             case "already_settled":
@@ -220,8 +223,10 @@ class Settling:
         if leg is not None and leg.state == "intended" and leg.fence == 1:
             await self._context.bank_legs.debit(leg, pin, send_before)
 
-    def _offer(self, who: TerminalIdentity, request: QuoteRequest | SettlementRequest, card: CardContext) -> Quote:
-        split, notice = _split(request, card)
+    def _offer(
+        self, who: TerminalIdentity, request: QuoteRequest | SettlementRequest, card: CardContext, judged: Judged
+    ) -> Quote:
+        split = judged.split
         expires_at = self._context.clock.now() + dt.timedelta(seconds=self._context.limits.quote_ttl_s)
         terms = QuoteTerms(
             bill=bill_digest(who.institution_id, request),
@@ -238,9 +243,10 @@ class Settling:
                 current_year_fen=card.current_year_available_fen - split.current_year_fen,
                 carried_over_fen=card.carried_over_available_fen - split.carried_over_fen,
             ),
-            bank_notice=notice,
+            bank_notice=judged.notice,
             expires_at=expires_at,
             insurance_notice=insurance_notice(card),
+            plans=[plan_used(record) for record in judged.policy or ()],
         )
 
     def _hold_request(
@@ -250,9 +256,9 @@ class Settling:
         digest: bytes,
         card: CardContext,
         agreement: Agreement,
-        split: Split,
-        notice: str | None,
+        judged: Judged,
     ) -> HoldRequest:
+        split = judged.split
         now = self._context.clock.now()
         today = business_date(now, self._context.limits.cut_over)
         return HoldRequest(
@@ -273,15 +279,19 @@ class Settling:
             account_version=card.account_version,
             bill_fen=split.total_fen,
             own_expense_fen=split.own_expense_fen,
+            pooled_fund_fen=split.pooled_fund_fen,
+            additional_fund_fen=split.additional_fund_fen,
             current_year_fen=split.current_year_fen,
             carried_over_fen=split.carried_over_fen,
             bank_fen=split.bank_fen,
             cash_fen=split.cash_fen,
             lines=request.lines,
             parts=split.parts,
+            policy=judged.policy,
+            moved=[move for record in judged.policy or () for move in record.moved],
             agreed=agreement.text,
             on_bank_decline=request.on_bank_decline,
-            bank_notice=notice,
+            bank_notice=judged.notice,
             consent=request.consent if insurance_notice(card) else None,
             bank_code=self._context.directory.route(card.bank_code) if split.bank_fen and card.bank_code else None,
             issuer=card.bank_code,
@@ -304,18 +314,3 @@ def judge_known(known: KnownKey, digest: bytes) -> SagaKey:
 def _check_card(request: QuoteRequest | SettlementRequest, card: CardContext, now: dt.datetime) -> None:
     """Refuse a card that may not be used; a frozen insurance side is left out where the patient agreed to it."""
     check_usable(card, request.card, now, without_insurance=request.consent == "without_insurance")
-
-
-def _split(request: QuoteRequest | SettlementRequest, card: CardContext) -> tuple[Split, str | None]:
-    """The split by these balances, and why the bank is not asked although the till would have it asked."""
-    payer: RemainderPayer = request.remainder
-    notice: str | None = None
-    if payer == "bank":
-        notice = bank_notice(card)
-        if notice is not None:
-            payer = "cash"
-    balances = Balances(card.current_year_available_fen, card.carried_over_available_fen, card.account_version)
-    if insurance_notice(card) is not None:
-        balances = Balances(0, 0, card.account_version)
-    split = split_bill(request.lines, balances, payer)
-    return split, notice if split.cash_fen else None

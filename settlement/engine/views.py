@@ -8,8 +8,9 @@ import msgspec
 
 from settlement.engine.declines import DECLINES
 from settlement.ledger.records import Row
-from terminal_sdk.wire import BankPart, Decline, Refund, Reversal, Settlement, Split, SplitPart
+from terminal_sdk.wire import BankPart, Decline, PlanUsed, Refund, Reversal, Settlement, Split, SplitPart
 
+PAYERS = ("pooled_fund", "additional_fund", "current_year", "carried_over", "bank", "cash")
 FINAL_STATES = frozenset({"settled", "declined", "reversed"})
 
 
@@ -34,12 +35,18 @@ def settlement_view(row: Row) -> Settlement:
         returned_fen=row["returned_fen"],
         refund_ids=[str(each) for each in row["refund_ids"] or ()],
         insurance_notice=insurance_left_out(row),
+        plans=plans_view(row),
     )
 
 
 def insurance_left_out(row: Row) -> str | None:
     """Why the insurance accounts paid nothing, by the patient's consent; None where there was no need of it."""
     return "CARD_FROZEN" if row["consent"] == "without_insurance" else None
+
+
+def plans_view(row: Row) -> list[PlanUsed]:
+    """By which plan the bill was judged, or a stay by which ones; none where no plan covered the person."""
+    return msgspec.convert(row["policy"] or [], list[PlanUsed])
 
 
 def split_view(row: Row) -> Split:
@@ -50,6 +57,8 @@ def split_view(row: Row) -> Split:
     return Split(
         total_fen=row["bill_fen"],
         own_expense_fen=row["own_expense_fen"],
+        pooled_fund_fen=row["pooled_fund_fen"],
+        additional_fund_fen=row["additional_fund_fen"],
         current_year_fen=row["current_year_fen"],
         carried_over_fen=row["carried_over_fen"],
         bank_fen=row["bank_fen"],
@@ -127,13 +136,11 @@ def refund_view(row: Row) -> Refund:
 
 def _returned(row: Row) -> Split:
     """What an undo gives back, and to whom."""
+    paid = {f"{payer}_fen": row[f"{payer}_fen"] for payer in PAYERS}
     return Split(
-        total_fen=row["current_year_fen"] + row["carried_over_fen"] + row["bank_fen"] + row["cash_fen"],
+        total_fen=sum(paid.values()),
         own_expense_fen=row["own_expense_fen"],
-        current_year_fen=row["current_year_fen"],
-        carried_over_fen=row["carried_over_fen"],
-        bank_fen=row["bank_fen"],
-        cash_fen=row["cash_fen"],
+        **paid,
         parts=msgspec.convert(row["parts"], list[SplitPart]),
     )
 

@@ -15,14 +15,19 @@ from settlement.ledger.cases import OpenCase, count_open_cases, raise_case_alarm
 from settlement.ledger.records import (
     BankEvidence,
     BankLeg,
+    CounterMove,
     HoldRequest,
     HoldVerdict,
     KnownKey,
+    LineShare,
+    PolicyRecord,
+    RefundFacts,
     Row,
     SagaKey,
     UndoOrder,
     UndoVerdict,
 )
+from terminal_sdk.wire import FeeLine
 
 SQL = load_queries("settlement.ledger", "sql/ledger.sql")
 
@@ -114,6 +119,20 @@ class Ledger:
         """The facts of a reversal or refund, with what it gives back line by line, or None."""
         return await self._pool.fetchrow(SQL["undo_status"], key.person_id, key.acceptance_date, key.saga_id)
 
+    async def refund_facts(self, key: SagaKey) -> RefundFacts | None:
+        """What a refund of this settlement is worked out from; None where no plan judged it."""
+        row = await self._pool.fetchrow(SQL["refund_facts"], key.person_id, key.acceptance_date, key.saga_id)
+        if row is None:
+            return None
+        return RefundFacts(
+            returned_fen=row["returned_fen"],
+            bank_fen=row["bank_fen"],
+            lines=msgspec.convert(row["lines"], list[FeeLine]),
+            policy=msgspec.convert(row["policy"], list[PolicyRecord]),
+            shares=msgspec.convert(row["shares"], list[LineShare]),
+            moved=msgspec.convert(row["moved"], list[CounterMove]),
+        )
+
     async def receipt_facts(self, key: SagaKey) -> Row | None:
         """What a receipt shows, but the patient's name; None where no receipt exists (yet)."""
         return await self._pool.fetchrow(SQL["receipt_facts"], key.person_id, key.acceptance_date, key.saga_id)
@@ -154,13 +173,7 @@ class Ledger:
     async def _hold_batch(self, items: Sequence[HoldRequest]) -> list[HoldVerdict]:
         rows = await self._pool.fetch(SQL["hold_settlements"], _numbered(items))
         return [
-            HoldVerdict(
-                outcome=row["outcome"],
-                key=SagaKey(row["person_id"], row["acceptance_date"], row["settlement_id"]),
-                account_version=row["account_version"],
-                current_year_fen=row["current_year_fen"],
-                carried_over_fen=row["carried_over_fen"],
-            )
+            HoldVerdict(row["outcome"], SagaKey(row["person_id"], row["acceptance_date"], row["settlement_id"]))
             for row in rows
         ]
 

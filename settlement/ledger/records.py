@@ -21,6 +21,47 @@ class SagaKey:
     saga_id: uuid.UUID
 
 
+class LineFacts(Struct, frozen=True, kw_only=True):
+    """A fee line as it was judged: its class and self-paid share (ten-thousandths), by the catalog or as the till said.
+
+    ``ceiling_fen``: the most that is recognised for the whole line; None: any amount.
+    """
+
+    line_no: int
+    amount_fen: int
+    category: str
+    share: int
+    ceiling_fen: int | None
+
+
+class CounterMove(Struct, frozen=True, kw_only=True):
+    """By how much (fen) a counter of a plan and insurance year is moved. Mirrors SQL type `counter_move`."""
+
+    plan: str
+    insurance_year: int
+    counter: str
+    fen: int
+
+
+class PolicyRecord(Struct, frozen=True, kw_only=True):
+    """By what the lines of one plan version and insurance year were judged, and what a refund needs to do so again.
+
+    ``counted``, ``balances``: counters and accounts just before, fen · ``moved``: what they add to counters.
+    """
+
+    plan: str
+    version: str
+    insurance_year: int
+    group: str
+    rule: str
+    visit_type: str
+    level: int
+    lines: list[LineFacts]
+    balances: dict[str, int]
+    counted: dict[str, int]
+    moved: list[CounterMove]
+
+
 class HoldRequest(Struct, frozen=True, kw_only=True):
     """One settlement to hold (and, where no bank is needed, to post at once). Mirrors SQL type `settlement_request`."""
 
@@ -41,12 +82,16 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     account_version: int
     bill_fen: int
     own_expense_fen: int
+    pooled_fund_fen: int
+    additional_fund_fen: int
     current_year_fen: int
     carried_over_fen: int
     bank_fen: int
     cash_fen: int
     lines: list[FeeLine]
     parts: list[SplitPart]
+    policy: list[PolicyRecord] | None
+    moved: list[CounterMove]
     agreed: str
     on_bank_decline: str
     bank_notice: str | None
@@ -60,19 +105,25 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
 
 
 HoldOutcome = Literal[
-    "held", "known", "key_reused", "tombstoned", "again", "card_changed", "counter_replayed", "already_settled", "stale"
+    "held",
+    "known",
+    "key_reused",
+    "tombstoned",
+    "again",
+    "card_changed",
+    "counter_replayed",
+    "already_settled",
+    "busy",
+    "stale",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class HoldVerdict:
-    """What became of a hold request. For ``stale``: the balances (fen) and version to split by again."""
+    """What became of a hold request. ``stale``: the person's accounts or counters have moved since they were read."""
 
     outcome: HoldOutcome
     key: SagaKey
-    account_version: int
-    current_year_fen: int
-    carried_over_fen: int
 
 
 class BankEvidence(Struct, frozen=True, kw_only=True):
@@ -92,11 +143,36 @@ class BankEvidence(Struct, frozen=True, kw_only=True):
     next_attempt_at: dt.datetime | None = None
 
 
+class LineShare(Struct, frozen=True, kw_only=True):
+    """What a payer pays of a line, or gets back of it, in fen."""
+
+    line_no: int
+    payer: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundFacts:
+    """What a refund of a bill that a plan judged is worked out from. Amounts in fen.
+
+    ``shares``: who still pays what of each line · ``moved``: what the bill still adds to counters.
+    """
+
+    returned_fen: int
+    bank_fen: int
+    lines: list[FeeLine]
+    policy: list[PolicyRecord]
+    shares: list[LineShare]
+    moved: list[CounterMove]
+
+
 class UndoOrder(Struct, frozen=True, kw_only=True):
     """A reversal or refund to open. Mirrors SQL type `undo_request`.
 
     ``lines``: of a refund, which lines and how much of each (fen; None: what is left); None for a reversal.
-    ``verb``: what the bank's day of the debit still allows, ``void`` or ``refund``.
+    ``verb``: what the bank's day of the debit still allows, ``void`` or ``refund``. Of a bill that a plan judged, a
+    refund brings what it gives back: ``shares``, ``counters`` (fen) and ``own_expense_fen``, worked out when
+    ``returned_before_fen`` had been returned.
     """
 
     kind: Literal["reversal", "refund"]
@@ -116,10 +192,14 @@ class UndoOrder(Struct, frozen=True, kw_only=True):
     lease_until: dt.datetime
     worker: str
     key_expires_at: dt.datetime
+    shares: list[LineShare] | None = None
+    counters: list[CounterMove] | None = None
+    own_expense_fen: int | None = None
+    returned_before_fen: int | None = None
 
 
 UndoOutcome = Literal[
-    "opened", "turned", "known", "key_reused", "capture_first", "not_settled_yet", "taken_back", "exceeds_line"
+    "opened", "turned", "known", "key_reused", "capture_first", "not_settled_yet", "taken_back", "exceeds_line", "again"
 ]
 
 

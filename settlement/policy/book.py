@@ -47,6 +47,16 @@ class PlanBook:
                 return plan
         raise NoPlan(f"there is no plan {code} for {day}")
 
+    def recorded(self, code: str, version: str, group: str, visit: str, level: int) -> Judgement:
+        """The very version, group and rule that a bill was judged by. Raises ``NoPlan`` where they are not here."""
+        for plan in self._plans:
+            if plan.code == code and plan.version == version:
+                rule = plan.rules.get((visit, group, level))
+                found = next((each for each in plan.groups if each.code == group), None)
+                if rule is not None and found is not None:
+                    return Judgement(plan, found, rule)
+        raise NoPlan(f"plan {code} {version}, by which the bill was judged, is not among the plans")
+
     def judgement(self, code: str, day: dt.date, person: Person, visit: str, level: int) -> Judgement:
         """The rule for a visit of a person on a day at an institution of this level. Raises ``NoPlan``."""
         plan = self.plan(code, day)

@@ -14,6 +14,7 @@ from settlement.policy.plan import WHOLE
 CLASSES = {"甲": "A", "乙": "B", "丙": "C", "A": "A", "B": "B", "C": "C"}
 COLUMNS = ("code", "name", "class", "self_paid_share", "price_ceiling", "from", "to")
 
+_QUANTITY_UNIT = 10_000
 _CODE = re.compile(r"[!-~]{1,32}")
 _RATIO = re.compile(r"0(?:\.\d{1,4})?|1(?:\.0{1,4})?")
 _YUAN = re.compile(r"(0|[1-9]\d{0,11})\.(\d{2})")
@@ -41,6 +42,15 @@ class Item:
     ceiling_fen: int | None
     valid_from: dt.date
     valid_to: dt.date | None
+
+
+def ceiling_of(item: Item, quantity: str) -> int | None:
+    """The most that is recognised for a quantity (decimal) of an item, in fen, rounded half up; None: any amount."""
+    if item.ceiling_fen is None:
+        return None
+    whole, _, decimals = quantity.partition(".")
+    units = int(whole) * _QUANTITY_UNIT + int(decimals.ljust(4, "0") or "0")
+    return (item.ceiling_fen * units + _QUANTITY_UNIT // 2) // _QUANTITY_UNIT
 
 
 class Catalog:

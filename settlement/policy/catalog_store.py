@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import asyncpg
 
 from settlement.db.pool import Connection, plan_freely
 from settlement.db.queries import load_queries
-from settlement.policy.catalog import COLUMNS, Advance, CatalogError, Item
+from settlement.policy.catalog import COLUMNS, Advance, Catalog, CatalogError, Item
 from settlement.policy.plan import WHOLE
 
 _SQL = load_queries("settlement.policy", "catalog.sql")
@@ -108,6 +108,11 @@ def _chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
 async def versions_of(pool: asyncpg.Pool[asyncpg.Record], code: str) -> list[Item]:
     """All versions of an item, oldest first; none where the catalog does not know it."""
     return [Item(**dict(row)) for row in await pool.fetch(_SQL["versions_of"], code)]
+
+
+async def items_on(pool: asyncpg.Pool[asyncpg.Record], codes: Sequence[str], day: dt.date) -> Catalog:
+    """What the catalog says of these items on a day; those that it does not know are left out."""
+    return Catalog(Item(**dict(row)) for row in await pool.fetch(_SQL["items_on"], codes, day))
 
 
 async def export_catalog(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[str]:

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from settlement.policy.book import Judgement, PlanBook
-from settlement.policy.catalog import Catalog
+from settlement.policy.catalog import Catalog, ceiling_of
 from settlement.policy.evaluate import JudgedLine, Outcome, RemainderPayer, evaluate, judge_line
 from settlement.policy.plan import Person, Status, Visit
 
-_QUANTITY_UNIT = 10_000
 Yuan = Annotated[str, Meta(pattern=r"^(0|[1-9][0-9]{0,11})\.[0-9]{2}\Z")]
 """Yuan with two decimals."""
 Quantity = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,4})?\Z")]
@@ -112,9 +111,5 @@ def _judged(line: BillLine, catalog: Catalog, day: dt.date, default_share: int) 
     amount_fen = fen_of(line.amount)
     if item is None:
         return judge_line(line.line_no, line.category, amount_fen, share=default_share)
-    ceiling = None
-    if item.ceiling_fen is not None:
-        whole, _, decimals = line.quantity.partition(".")
-        quantity = int(whole) * _QUANTITY_UNIT + int(decimals.ljust(4, "0") or "0")
-        ceiling = (item.ceiling_fen * quantity + _QUANTITY_UNIT // 2) // _QUANTITY_UNIT
+    ceiling = ceiling_of(item, line.quantity)
     return judge_line(line.line_no, item.category, amount_fen, share=item.share, ceiling_fen=ceiling)

@@ -109,7 +109,8 @@ class LineRules:
 class Plan:
     """One plan from ``valid_from`` to ``valid_to``, both days included (None: until further notice).
 
-    ``year_starts``: month and day on which the insurance year turns · ``rules``: by visit, group and level.
+    ``year_starts``: month and day on which the insurance year turns · ``last_year``: the year that lasts until this
+    version ends, where the day of the turn moves · ``rules``: by visit, group and level.
     """
 
     code: str
@@ -118,6 +119,7 @@ class Plan:
     valid_from: dt.date
     valid_to: dt.date | None
     year_starts: tuple[int, int]
+    last_year: int | None = None
     lines: LineRules
     groups: tuple[Group, ...]
     rules: Mapping[tuple[str, str, int], Rule]
@@ -130,7 +132,8 @@ class Plan:
 
     def insurance_year(self, day: dt.date) -> int:
         """The insurance year of a day, named by the calendar year in which it begins."""
-        return day.year - ((day.month, day.day) < self.year_starts)
+        year = day.year - ((day.month, day.day) < self.year_starts)
+        return year if self.last_year is None else min(year, self.last_year)
 
     def holds_on(self, day: dt.date) -> bool:
         """Whether the plan is in force on a day."""

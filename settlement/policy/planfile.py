@@ -36,7 +36,7 @@ _YUAN = re.compile(r"(0|[1-9]\d{0,11})\.(\d{2})")
 _RATIO = re.compile(r"0(?:\.\d{1,4})?|1(?:\.0{1,4})?")
 _YEAR_START = re.compile(r"(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_PLAN_KEYS = {"plan", "name", "version", "from", "to", "year_starts", "source", "lines", "group", "rule"}
+_PLAN_KEYS = {"plan", "name", "version", "from", "to", "year_starts", "last_year", "source", "lines", "group", "rule"}
 _LINE_KEYS = {"own_expense", "above_price_ceiling", "self_paid_share", "default_share_b"}
 _GROUP_KEYS = {"code", "name", "status", "age_from", "age_to", "born_by", "at_work_by", "retired_by"}
 _RULE_KEYS = {"name", "visits", "groups", "levels", "first", "counts", "scope", "band"}
@@ -70,7 +70,27 @@ def load_plans(folder: Path = SHIPPED) -> tuple[Plan, ...]:
             raise PlanError(
                 f"{later_path.name}, line {line}: {later.code} from {later.valid_from}, but {path.name} holds {until}"
             )
+        if plan.code == later.code and _years_run_together(plan, later):
+            line = PlanLines(path.read_text(encoding="utf-8")).of(("year_starts",))
+            year = later.insurance_year(later.valid_from)
+            raise PlanError(
+                f"{path.name}, line {line}: insurance year {year} of {plan.code} would begin here and anew in "
+                f"{later_path.name}; give the earlier one a last_year, which lasts until its end"
+            )
+    versions: dict[tuple[str, str], str] = {}
+    for path, plan in found:
+        other = versions.setdefault((plan.code, plan.version), path.name)
+        if other != path.name:
+            line = PlanLines(path.read_text(encoding="utf-8")).of(("version",))
+            raise PlanError(f"{path.name}, line {line}: {plan.code} has a version {plan.version} already, in {other}")
     return tuple(plan for _, plan in found)
+
+
+def _years_run_together(plan: Plan, later: Plan) -> bool:
+    """Whether two versions give one name to two insurance years, so that counters would not begin anew."""
+    if plan.year_starts == later.year_starts or plan.valid_to is None:
+        return False
+    return plan.insurance_year(plan.valid_to) >= later.insurance_year(later.valid_from)
 
 
 def parse_plan(text: str, name: str) -> Plan:
@@ -114,11 +134,20 @@ class _Reader:
             valid_from=valid_from,
             valid_to=valid_to,
             year_starts=(int(starts[:2]), int(starts[3:])),
+            last_year=self._last_year(data, valid_from),
             lines=self._line_rules(data.get("lines", {}), ("lines",)),
             groups=groups,
             rules=self._rules(data.get("rule", []), codes),
             source=self._text(data, "source", ()) if "source" in data else "",
         )
+
+    def _last_year(self, data: Mapping[str, Any], valid_from: dt.date) -> int | None:
+        year = data.get("last_year")
+        if year is None:
+            return None
+        if type(year) is not int or not valid_from.year - 1 <= year <= dt.MAXYEAR:
+            raise self.fail(("last_year",), f"last_year must be a year that has begun by {valid_from} or later")
+        return year
 
     def _group(self, data: Mapping[str, Any], place: Place) -> Group:
         self._known(data, _GROUP_KEYS, place)
@@ -136,7 +165,7 @@ class _Reader:
     def _line_rules(self, data: Mapping[str, Any], place: Place) -> LineRules:
         self._known(data, _LINE_KEYS, place)
         return LineRules(
-            own_expense=self._accounts(data, "own_expense", place),
+            own_expense=self._no_accounts(data, "own_expense", place),
             above_ceiling=self._accounts(data, "above_price_ceiling", place),
             self_paid=self._accounts(data, "self_paid_share", place),
             default_share=self._ratio(data.get("default_share_b", "0"), (*place, "default_share_b")),
@@ -268,6 +297,11 @@ class _Reader:
         if not data.get(key):
             return ()
         return cast("tuple[Account, ...]", self._each_of(data, key, place, ACCOUNTS))
+
+    def _no_accounts(self, data: Mapping[str, Any], key: str, place: Place) -> tuple[Account, ...]:
+        if self._accounts(data, key, place):
+            raise self.fail((*place, key), f"{key} must be empty: insurance never pays class C")
+        return ()
 
     def _levels(self, data: Mapping[str, Any], place: Place) -> tuple[int, ...]:
         value = data.get("levels", list(LEVELS))

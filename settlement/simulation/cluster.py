@@ -47,6 +47,7 @@ _KEPT = frozenset(
         "leg_rule",
         "partition_plan",
         "person",
+        "person_coverage",
         "person_index",
         "schema_migration",
         "terminal",
@@ -148,7 +149,7 @@ async def reset_statements(connection: asyncpg.Connection[asyncpg.Record]) -> st
     statements += [
         "update card set last_counter = 0",
         """update insurance_accounts set version = 0, current_year_posted_fen = 0, current_year_held_fen = 0,
-               carried_over_posted_fen = 0, carried_over_held_fen = 0""",
+               carried_over_posted_fen = 0, carried_over_held_fen = 0, counting_settlement = null""",
     ]
     statements += [
         f"select setval('{row['sequencename']}', 1, false)"

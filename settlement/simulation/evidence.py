@@ -32,12 +32,14 @@ class BankDebit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """``balances``: posted and held fen by person and account · ``postings``: net fen by ledger account (credits less
+    """``balances``: posted and held fen by person and account · ``counters``: fen by person and counter, all years
+    together · ``postings``: net fen by ledger account (credits less
     debits; a person's accounts carry the person's number) · ``bank_balances``: fen by bank and account number."""
 
     debits: list[BankDebit]
     bank_balances: dict[tuple[str, str], int]
     balances: dict[tuple[int, str], tuple[int, int]]
+    counters: dict[tuple[int, str], int]
     postings: dict[str, int]
 
 
@@ -64,7 +66,12 @@ def collect(database: RealDatabase, banks: list[BankHost]) -> Evidence:
     for row in database.run("fetch", "select * from insurance_accounts order by person_id", ()):
         for account in ("current_year", "carried_over"):
             balances[row["person_id"], account] = (row[f"{account}_posted_fen"], row[f"{account}_held_fen"])
-    return Evidence(debits, bank_balances, balances, _postings(database))
+    return Evidence(debits, bank_balances, balances, _counters(database), _postings(database))
+
+
+def _counters(database: RealDatabase) -> dict[tuple[int, str], int]:
+    sums = "select person_id, counter, sum(fen)::bigint as fen from accumulator group by 1, 2 order by 1, 2"
+    return {(row["person_id"], row["counter"]): row["fen"] for row in database.run("fetch", sums, ())}
 
 
 def _postings(database: RealDatabase) -> dict[str, int]:

@@ -17,7 +17,10 @@ from settlement.simulation.evidence import Evidence
 from settlement.simulation.population import Card
 from terminal_sdk.wire import Refund, Reversal, Settlement, Split
 
-PAYERS = ("current_year", "carried_over", "bank", "cash")
+FUNDS = ("pooled_fund", "additional_fund")
+PAYERS = (*FUNDS, "current_year", "carried_over", "bank", "cash")
+_SELF_PAID_OF_B = 10
+"""Per cent of a class B line that the plan leaves to the patient, where the catalog is silent."""
 _AFTER = {
     "pending": {"pending", "settled", "declined", "reversing", "reversed"},
     "settled": {"settled", "reversing", "reversed"},
@@ -69,6 +72,7 @@ def judge(
     yield from _balances(orders, evidence, credited_fen)
     yield from _bank_accounts(orders, evidence, cards, bank_fen)
     yield from _postings(orders, evidence)
+    yield from _counters(orders, evidence)
 
 
 def standing(order: Order) -> dict[str, int]:
@@ -163,7 +167,7 @@ def _reversal_holds(order: Order) -> Iterator[str]:
 
 
 def _adds_up(order: Order) -> Iterator[str]:
-    """The four payers pay the bill; refunds give back what they say, and no payer more than it paid."""
+    """The six payers pay the bill; refunds give back what they say, and no payer more than it paid."""
     for _, view in order.views():
         if view.split.total_fen != order.total_fen or sum(_shares(view.split).values()) != order.total_fen:
             yield f"the split of {order.total_fen} fen is {view.split}"
@@ -192,6 +196,7 @@ def _refunds_as_asked(order: Order) -> Iterator[str]:
         by_line = Counter[int]()
         for part in refund.returned.parts:
             by_line[part.line_no] += part.amount_fen
+        by_line = Counter({number: fen for number, fen in by_line.items() if fen})  # kept lines may be paid otherwise
         given += by_line
         asked = order.refunds_asked.get(refund.idempotency_key)
         if asked is None:
@@ -206,7 +211,7 @@ def _refunds_as_asked(order: Order) -> Iterator[str]:
 
 
 class _InsuranceFirst:
-    """The bank and the purse pay insurable lines only when the insurance accounts are used up.
+    """The bank and the purse pay insurable lines only when the insurance accounts are used up, and so does a fund.
 
     How much was free at that moment is not known outside; but at least what the person began with, less all that other
     bills of the same person may have held or used.
@@ -221,7 +226,8 @@ class _InsuranceFirst:
         if not views:
             return
         split = views[0][1].split
-        insurable = order.total_fen - sum(line.amount_fen for line in order.lines if line.category == "C")
+        insurable = _insurable(order)
+        by_funds = sum(_shares(split)[fund] for fund in FUNDS)
         person = order.card.person_id
         others = sum(
             max(view.split.current_year_fen + view.split.carried_over_fen for _, view in other.views())
@@ -230,14 +236,31 @@ class _InsuranceFirst:
         )
         credited = self._credited[person, "current_year"] + self._credited[person, "carried_over"]
         used = split.current_year_fen + split.carried_over_fen
-        if used < min(insurable, credited - others):
+        if used < min(insurable - by_funds, credited - others):
             yield f"insurance paid {used} of {insurable} fen, though at least {credited - others} were there"
         if split.carried_over_fen and split.current_year_fen < min(
             insurable, self._credited[person, "current_year"] - others
         ):
             yield "the carried-over account was used before the current year's"
-        if used > insurable:
-            yield f"insurance paid {used} fen, of which only {insurable} are insurable"
+        if used + by_funds > insurable:
+            yield f"insurance paid {used + by_funds} fen, of which only {insurable} are insurable"
+        if by_funds and not order.card.covered:
+            yield f"a fund paid {by_funds} fen for a person whom no plan covers"
+        if by_funds and split.current_year_fen < min(
+            insurable - by_funds, self._credited[person, "current_year"] - others
+        ):
+            yield "a fund paid before the current-year account was used up"
+
+
+def _insurable(order: Order) -> int:
+    """What of a bill insurance may pay: not class C, and by the plan not the self-paid share of class B."""
+    fen = 0
+    for line in order.lines:
+        if line.category != "C":
+            fen += line.amount_fen
+        if line.category == "B" and order.card.covered:
+            fen -= (line.amount_fen * _SELF_PAID_OF_B + 50) // 100
+    return fen
 
 
 # against the banks
@@ -302,7 +325,29 @@ def _postings(orders: list[Order], evidence: Evidence) -> Iterator[Finding]:
         due[f"cash/{institution}"] -= charged["cash"]
         if charged["bank"] and isinstance(order.last_word, Settlement) and order.last_word.bank is not None:
             due[f"bank/{order.last_word.bank.bank}"] -= charged["bank"]
-    booked = {name: fen for name, fen in evidence.postings.items() if not name.startswith(("person ", "fund/"))}
+        due["fund/pooled"] -= charged["pooled_fund"]
+        due["fund/additional"] -= charged["additional_fund"]
+    elsewhere = ("person ", "fund/personal_accounts")
+    booked = {name: fen for name, fen in evidence.postings.items() if not name.startswith(elsewhere)}
     for name in sorted({*due, *booked}):
         if due[name] != booked.get(name, 0):
             yield _broken("postings", f"{name}: booked {booked.get(name, 0)} fen, bills say {due[name]}")
+
+
+def _counters(orders: list[Order], evidence: Evidence) -> Iterator[Finding]:
+    """A person's counters say what the funds paid for the bills that stand, and the deductible is used up before."""
+    paid: Counter[tuple[int, str]] = Counter()
+    covered: Counter[int] = Counter()
+    for order in orders:
+        charged = standing(order)
+        for fund in FUNDS:
+            paid[order.card.person_id, fund] += charged[fund]
+        if order.card.covered:
+            covered[order.card.person_id] += sum(charged.values())
+    for person, fund in sorted({*paid, *(key for key in evidence.counters if key[1] in FUNDS)}):
+        counted = evidence.counters.get((person, fund), 0)
+        if counted != paid[person, fund]:
+            yield _broken("counters", f"person {person} {fund}: counted {counted} fen, bills say {paid[person, fund]}")
+    for (person, counter), fen in sorted(evidence.counters.items()):
+        if counter not in FUNDS and fen > covered[person]:
+            yield _broken("counters", f"person {person} {counter}: counted {fen} fen of {covered[person]} that stand")

@@ -12,6 +12,7 @@ import asyncpg
 from settlement.banks.directory import SWITCH, Directory, default_directory
 from settlement.bootstrap import Base
 from settlement.cards.issuing import issue_virtual
+from settlement.cards.model import Coverage
 from settlement.cards.numbers import id_check_character, luhn_check_digit
 from settlement.security import KeyRing
 from settlement.terminals import TerminalIdentity
@@ -26,6 +27,9 @@ BANKS = ("BOSC", "SRCB", "ABC")
 """One that can do everything, one without inquiry, and one that forgets refusals and answers a repeat with 94."""
 CARD_HOLDERS = ("BOSC", "SRCB", "ABC", "BOSC", "ABC", "SRCB", "ABC", "CQRC", None)
 """The bank of each person's card: CQRC is a guest's, over the switch; None: a card whose bank part is not active."""
+
+COVERED = (True, False, True, True, False, False, True, False, True)
+"""Whom the employees' plan covers (working, 47 years old); for the others the accounts pay first."""
 
 INSTITUTIONS = (("H31010100001", "Hospital One", "hospital", 3), ("P31010100002", "Pharmacy Two", "pharmacy", 1))
 TILLS_EACH = 3
@@ -43,6 +47,7 @@ class Card:
     bank_code: str
     pan: str
     bank_active: bool
+    covered: bool
     ref: CardRef
     key: Sm2PrivateKey = field(repr=False)
 
@@ -79,7 +84,7 @@ async def register(base: Base) -> None:
     now = base.clock.now()
     for institution, name, kind, level in INSTITUTIONS:
         await base.pool.fetchval("select add_institution($1, $2, $3, $4, $5)", institution, name, kind, level, now)
-    for number, bank in enumerate(CARD_HOLDERS):
+    for number, (bank, covered) in enumerate(zip(CARD_HOLDERS, COVERED, strict=True)):
         card_number, pan = _numbers(number)
         await issue_virtual(
             base.cards,
@@ -94,6 +99,8 @@ async def register(base: Base) -> None:
             issued_on=FIRST_DAY,
             activate="social" if bank is None else "financial",
         )
+        if covered:
+            await base.cards.cover(card_number, Coverage(valid_from=FIRST_DAY, plan="employees", status="working"))
 
 
 async def cards(connection: asyncpg.Connection[asyncpg.Record]) -> list[Card]:
@@ -111,6 +118,7 @@ async def cards(connection: asyncpg.Connection[asyncpg.Record]) -> list[Card]:
                 bank_code=row["bank_code"],
                 pan=pan,
                 bank_active=row["financial"] == "active",
+                covered=COVERED[number],
                 ref=CardRef(card_number=card_number, certificate_fingerprint=row["certificate_fingerprint"]),
                 key=_key(number),
             )

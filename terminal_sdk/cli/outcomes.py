@@ -68,6 +68,8 @@ def result_lines(result: AnyResult) -> list[str]:
 def split_rows(split: wire.Split, *, all_payers: bool = False) -> Iterator[tuple[str, str]]:
     """Who pays what, in yuan; ``all_payers``: those who pay nothing, too."""
     for label, fen in (
+        ("Pooled fund 统筹基金支付", split.pooled_fund_fen),
+        ("Additional fund 附加基金支付", split.additional_fund_fen),
         ("Current-year account 当年账户支付", split.current_year_fen),
         ("Carried-over account 历年账户支付", split.carried_over_fen),
         ("Bank account 银行卡支付", split.bank_fen),

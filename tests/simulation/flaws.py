@@ -106,7 +106,47 @@ FORWARD = (
     ),
     Plant(
         name="insurance pays from half of what it has",
-        patches=(("settlement.engine.settle", "split_bill", _half_of_the_account),),
+        patches=(("settlement.engine.splitting", "split_bill", _half_of_the_account),),
+    ),
+    Plant(
+        name="two bills may count at once",
+        rewrites=(
+            Rewrite(
+                function="judge_holds",
+                text="when a.counting_settlement is not null and r.moved <> '[]' then 'busy'",
+                instead="",
+            ),
+        ),
+    ),
+    Plant(
+        name="counters stay when a bill is turned back",
+        rewrites=(
+            Rewrite(
+                function="end_holds",
+                text="perform give_back_counters(k, k.saga_id, 'release', null, p_now);",
+                instead="null;",
+            ),
+        ),
+    ),
+    Plant(
+        name="counters stay when a bill is given back",
+        rewrites=(
+            Rewrite(
+                function="open_undo",
+                text="r.undo_id, r.kind, r.counters,",
+                instead="r.undo_id, r.kind, '[]',",
+            ),
+        ),
+    ),
+    Plant(
+        name="the fund does not get its share of an undo",
+        rewrites=(
+            Rewrite(
+                function="open_undo",
+                text="('additional_fund', 'fund/additional', u.additional_fund_fen)",
+                instead="('additional_fund', 'fund/additional', 0::bigint)",
+            ),
+        ),
     ),
     Plant(
         name="a refusal after a lost COMMIT is said to be nothing begun",

@@ -13,10 +13,17 @@ import msgspec
 
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.records import BankEvidence, HoldRequest, SagaKey, UndoOrder, UndoVerdict
+from settlement.policy.book import PlanBook
+from settlement.policy.catalog import Catalog
+from settlement.policy.judge import Bill, Insured, judge, judge_refund
+from settlement.policy.plan import Person
 from settlement.policy.split import Balances, split_bill
 from terminal_sdk.wire import FeeLine, RefundLine
 
 INSTITUTION = "H31010100001"
+PLANS = PlanBook.load()
+WORKING = Person(status="working", born_on=dt.date(1990, 1, 1))
+"""Deductible 1500.00 a year, then the additional fund pays 65, 60 or 50 % by level."""
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 TODAY = NOW.date()
 _numbers = itertools.count(1)
@@ -103,6 +110,10 @@ class LedgerWorld:
             account_version=balances.version,
             bill_fen=split.total_fen,
             own_expense_fen=split.own_expense_fen,
+            pooled_fund_fen=split.pooled_fund_fen,
+            additional_fund_fen=split.additional_fund_fen,
+            policy=None,
+            moved=[],
             current_year_fen=split.current_year_fen,
             carried_over_fen=split.carried_over_fen,
             bank_fen=split.bank_fen,
@@ -121,6 +132,81 @@ class LedgerWorld:
             key_expires_at=NOW + dt.timedelta(days=400),
         )
         return msgspec.structs.replace(request, **changes)
+
+    async def judged_request(self, person_id: int, lines: list[FeeLine], **changes: Any) -> HoldRequest:
+        """A hold request judged by the employees' plan and the person's present accounts and counters.
+
+        ``level``, ``visit_type``, ``insured``, ``items`` and ``remainder`` as the judgement takes them.
+        """
+        accounts = await self.accounts(person_id)
+        counters = await self.pool.fetch("select * from accumulator where person_id = $1", person_id)
+        years: dict[int, dict[str, int]] = {}
+        for row in counters:
+            years.setdefault(row["insurance_year"], {})[row["counter"]] = row["fen"]
+        visit_type = changes.pop("visit_type", "outpatient")
+        bill = Bill(
+            lines=lines,
+            service_date=changes.get("service_date", TODAY),
+            visit_type=visit_type,
+            level=changes.pop("level", 1),
+            items=changes.pop("items", Catalog()),
+            remainder=changes.pop("remainder", "bank"),
+        )
+        insured = Insured(
+            plan="employees",
+            person=changes.pop("insured", WORKING),
+            balances={
+                "current_year": accounts["current_year_posted_fen"] - accounts["current_year_held_fen"],
+                "carried_over": accounts["carried_over_posted_fen"] - accounts["carried_over_held_fen"],
+            },
+            counters=years,
+        )
+        split, policy = judge(bill, insured, PLANS)
+        facts = msgspec.structs.asdict(split)
+        return await self.request(
+            person_id,
+            lines,
+            visit_type=visit_type,
+            bill_fen=facts.pop("total_fen"),
+            policy=policy,
+            moved=[move for record in policy for move in record.moved],
+            account_version=accounts["version"],
+            bank_code="ICBC" if split.bank_fen else None,
+            **(facts | changes),
+        )
+
+    async def hold_judged(self, person_id: int, *amounts: FeeLine, **changes: Any) -> SagaKey:
+        """Hold a bill judged by the employees' plan; fails the test unless it is held."""
+        verdict = await self.ledger.hold(await self.judged_request(person_id, list(amounts), **changes))
+        assert verdict.outcome == "held"
+        return verdict.key
+
+    async def settle_judged(self, person_id: int, *amounts: FeeLine, **changes: Any) -> SagaKey:
+        """The same, and the bank approves."""
+        key = await self.hold_judged(person_id, *amounts, **changes)
+        if await self.leg(key) is not None:
+            assert await self.answer(key, "approved", settlement_date=TODAY) == "capture"
+        return key
+
+    async def refund_judged(self, key: SagaKey, *lines: tuple[int, int | None], **changes: Any) -> UndoVerdict:
+        """Refund lines of a judged bill, as the engine works it out."""
+        facts = await self.ledger.refund_facts(key)
+        assert facts is not None
+        kept = judge_refund(facts, [RefundLine(line_no=number, amount_fen=fen) for number, fen in lines], PLANS)
+        worked_out = {
+            "shares": kept.shares,
+            "counters": kept.counters,
+            "own_expense_fen": kept.own_expense_fen,
+            "returned_before_fen": facts.returned_fen,
+        }
+        return await self.refund(key, *lines, **(worked_out | changes))
+
+    async def counters(self, person_id: int) -> dict[str, int]:
+        """The person's counters that are not zero, all years together."""
+        rows = await self.pool.fetch(
+            "select counter, fen from accumulator where person_id = $1 and fen <> 0", person_id
+        )
+        return {row["counter"]: row["fen"] for row in rows}
 
     async def hold(self, person_id: int, *amounts: FeeLine, **changes: Any) -> SagaKey:
         """Hold a bill of these lines; fails the test unless it is held."""

@@ -1,6 +1,6 @@
 -- name: load_card
--- A card and its person's accounts, by the blind index of the card number.
-select * from load_card($1);
+-- A card, its person's accounts, and coverage and counters on a service date, by the blind index of the card number.
+select * from load_card($1, $2);
 
 -- name: find_card
 -- Which card a blind index names.

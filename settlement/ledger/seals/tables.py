@@ -37,25 +37,33 @@ class SealedTable:
 
 _SAGA = ("person_id", "acceptance_date", "saga_id")
 _SETTLEMENT = ("person_id", "acceptance_date", "settlement_id")
+_UNDO = ("person_id", "acceptance_date", "undo_id")
 
 SEALED_TABLES = (
     SealedTable("account_credit", 1, ("person_id", "credit_id")),
+    SealedTable("accumulator_move", 1, (*_SAGA, "cause", "plan", "insurance_year", "counter")),
     SealedTable("hold", 1, (*_SAGA, "account")),
     SealedTable("hold_end", 1, (*_SAGA, "account")),
     SealedTable("leg", 1, (*_SAGA, "leg")),
     SealedTable("leg_move", 1, (*_SAGA, "leg", "move_no")),
     SealedTable("outbox_event", 1, (*_SAGA, "event")),
     SealedTable("receipt", 1, _SAGA),
-    SealedTable("settlement", 1, _SETTLEMENT),
-    SealedTable("settlement_bill", 1, _SETTLEMENT),
+    SealedTable("settlement", 2, _SETTLEMENT),
+    SealedTable("settlement_bill", 2, _SETTLEMENT),
     SealedTable("transfer", 1, ("person_id", "posting_date", "saga_id", "part")),
-    SealedTable("undo", 1, ("person_id", "acceptance_date", "undo_id")),
+    SealedTable("undo", 2, _UNDO),
     SealedTable("undo_line", 1, ("person_id", "acceptance_date", "undo_id", "line_no", "payer")),
 )
 """What is sealed now, in the order of the names, in which a seal's root takes them."""
 
+_FORMER = (
+    SealedTable("settlement", 1, _SETTLEMENT),
+    SealedTable("settlement_bill", 1, _SETTLEMENT),
+    SealedTable("undo", 1, _UNDO),
+)
+
 READABLE: Mapping[tuple[str, int], SealedTable] = MappingProxyType(
-    {(table.name, table.version): table for table in SEALED_TABLES}
+    {(table.name, table.version): table for table in (*SEALED_TABLES, *_FORMER)}
 )
 """Every version that was ever sealed."""
 

@@ -4,6 +4,14 @@ select tx, credited_at as happened_at, concat_ws('/', person_id, credit_id) as r
        json_build_array('account_credit', 1, person_id, credit_id, account, amount_fen, reason, credited_at)::text as content
 from account_credit
 
+-- name: accumulator_move_v1
+-- What a bill, or what takes it back, does to a counter.
+select tx, moved_at as happened_at,
+       concat_ws('/', person_id, acceptance_date, saga_id, cause, plan, insurance_year, counter) as row_key,
+       json_build_array('accumulator_move', 1, person_id, acceptance_date, saga_id, cause, plan, insurance_year, counter,
+                        settlement_id, fen, moved_at)::text as content
+from accumulator_move
+
 -- name: hold_v1
 -- Money reserved for a bill.
 select tx, held_at as happened_at, concat_ws('/', person_id, acceptance_date, saga_id, account) as row_key,
@@ -51,10 +59,26 @@ select tx, accepted_at as happened_at, concat_ws('/', person_id, acceptance_date
                         on_bank_decline, consent)::text as content
 from settlement
 
+-- name: settlement_v2
+-- With the funds' shares. What of a settlement never changes. The bank's share may become cash, so their sum is sealed; the decision shows in moves,
+-- transfers and receipt.
+select tx, accepted_at as happened_at, concat_ws('/', person_id, acceptance_date, settlement_id) as row_key,
+       json_build_array('settlement', 2, person_id, acceptance_date, settlement_id, institution_id, terminal_id, card_id,
+                        idempotency_key, visit_no, visit_type, service_date, accepted_at, deadline_at, account_version,
+                        bill_fen, own_expense_fen, current_year_fen, carried_over_fen, bank_fen + cash_fen, agreed,
+                        on_bank_decline, consent, pooled_fund_fen, additional_fund_fen)::text as content
+from settlement
+
 -- name: settlement_bill_v1
 -- The lines of a bill and who pays what of each.
 select tx, null::timestamptz as happened_at, concat_ws('/', person_id, acceptance_date, settlement_id) as row_key,
        json_build_array('settlement_bill', 1, person_id, acceptance_date, settlement_id, lines, parts)::text as content
+from settlement_bill
+
+-- name: settlement_bill_v2
+-- With what it was judged by.
+select tx, null::timestamptz as happened_at, concat_ws('/', person_id, acceptance_date, settlement_id) as row_key,
+       json_build_array('settlement_bill', 2, person_id, acceptance_date, settlement_id, lines, parts, policy)::text as content
 from settlement_bill
 
 -- name: transfer_v1
@@ -70,6 +94,15 @@ select tx, requested_at as happened_at, concat_ws('/', person_id, acceptance_dat
        json_build_array('undo', 1, person_id, acceptance_date, undo_id, settlement_id, kind, institution_id, terminal_id,
                         idempotency_key, reason, requested_at, current_year_fen, carried_over_fen, bank_fen, cash_fen,
                         posting_date)::text as content
+from undo
+
+-- name: undo_v2
+-- With what goes back to the funds.
+select tx, requested_at as happened_at, concat_ws('/', person_id, acceptance_date, undo_id) as row_key,
+       json_build_array('undo', 2, person_id, acceptance_date, undo_id, settlement_id, kind, institution_id, terminal_id,
+                        idempotency_key, reason, requested_at, current_year_fen, carried_over_fen, bank_fen, cash_fen,
+                        posting_date, pooled_fund_fen, additional_fund_fen,
+                        own_expense_fen)::text as content
 from undo
 
 -- name: undo_line_v1

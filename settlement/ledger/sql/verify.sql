@@ -18,11 +18,11 @@ where not exists (select from insurance_accounts a where a.person_id = x.person_
 limit 50;
 
 -- name: credits
--- Every credit was posted once, and every posting from a fund is a credit.
+-- Every credit was posted once, and every posting from the personal-account fund is a credit.
 select 'credit ' || coalesce(c.credit_id, x.saga_id) || ': booked ' || coalesce(c.amount_fen, 0) || ', posted '
        || coalesce(x.amount_fen, 0) as finding
 from account_credit c
-full join (select * from transfer where debit_account like 'fund/%') x
+full join (select * from transfer where debit_account = 'fund/personal_accounts') x
        on x.person_id = c.person_id and x.saga_id = c.credit_id and x.part = c.account
 where c.amount_fen is distinct from x.amount_fen
 limit 50;
@@ -52,7 +52,8 @@ cross join lateral (
           group by part) x) t
 where t.parts <> case when s.decision = 'forward' then (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
-        from (values ('current_year', s.current_year_fen), ('carried_over', s.carried_over_fen),
+        from (values ('pooled_fund', s.pooled_fund_fen), ('additional_fund', s.additional_fund_fen),
+                     ('current_year', s.current_year_fen), ('carried_over', s.carried_over_fen),
                      ('bank', s.bank_fen), ('cash', s.cash_fen)) p (part, fen) where p.fen > 0)
       else '{}'::jsonb end
    or (s.decision = 'forward' and t.fen <> s.bill_fen)
@@ -71,7 +72,8 @@ cross join lateral (
           group by part) x) t
 where t.parts <> (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
-        from (values ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+        from (values ('pooled_fund', u.pooled_fund_fen), ('additional_fund', u.additional_fund_fen),
+                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
                      ('bank', case when b.state = 'posted' then u.bank_fen else 0 end), ('cash', u.cash_fen)) p (part, fen)
         where p.fen > 0)
 limit 50;
@@ -81,7 +83,8 @@ limit 50;
 select 'settlement ' || s.settlement_id || ': returned ' || s.returned_fen || ', undone ' || coalesce(u.fen, 0) as finding
 from settlement s
 left join lateral (
-    select sum(x.current_year_fen + x.carried_over_fen + x.bank_fen + x.cash_fen) as fen from undo x
+    select sum(x.pooled_fund_fen + x.additional_fund_fen + x.current_year_fen + x.carried_over_fen + x.bank_fen + x.cash_fen) as fen
+    from undo x
     where x.person_id = s.person_id and x.acceptance_date = s.acceptance_date and x.settlement_id = s.settlement_id) u on true
 where s.returned_fen <> coalesce(u.fen, 0) or s.returned_fen > s.bill_fen
 limit 50;
@@ -91,14 +94,15 @@ limit 50;
 select u.kind || ' ' || u.undo_id || ': lines give back ' || l.parts as finding
 from undo u
 cross join lateral (
-    select coalesce(jsonb_object_agg(x.payer, x.fen), '{}') as parts
+    select coalesce(jsonb_object_agg(x.payer, x.fen) filter (where x.fen <> 0), '{}') as parts
     from (select payer, sum(amount_fen) as fen from undo_line
           where person_id = u.person_id and acceptance_date = u.acceptance_date and undo_id = u.undo_id
             and settlement_id = u.settlement_id
           group by payer) x) l
 where l.parts <> (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
-        from (values ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+        from (values ('pooled_fund', u.pooled_fund_fen), ('additional_fund', u.additional_fund_fen),
+                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
                      ('bank', u.bank_fen), ('cash', u.cash_fen)) p (part, fen)
         where p.fen > 0)
 union all
@@ -139,7 +143,7 @@ where not case s.decision
              and coalesce(b.state, 'none') = case when s.bank_fen > 0 then 'posted' when b.state is null then 'none' else 'declined' end
         else coalesce(i.state, 'released') = 'released' and coalesce(b.state in ('declined', 'undoing', 'undone'), false)
       end
-   or (i.state is null) <> (s.current_year_fen + s.carried_over_fen = 0)
+   or (i.state is null) <> (s.pooled_fund_fen + s.additional_fund_fen + s.current_year_fen + s.carried_over_fen = 0)
 limit 50;
 
 -- name: leg_histories
@@ -192,6 +196,66 @@ where c.claims <> case when s.decision in ('open', 'forward') and not exists (
         select from undo u where u.person_id = s.person_id and u.acceptance_date = s.acceptance_date
             and u.settlement_id = s.settlement_id and u.kind = 'reversal')
     then jsonb_array_length(sb.lines) else 0 end
+limit 50;
+
+-- name: accumulators
+-- A person's counters equal what their moves say.
+select 'person ' || coalesce(a.person_id, m.person_id) || ' ' || coalesce(a.plan, m.plan) || ' '
+       || coalesce(a.insurance_year, m.insurance_year) || ' ' || coalesce(a.counter, m.counter) || ': stored '
+       || coalesce(a.fen, 0) || ', moves say ' || coalesce(m.fen, 0) as finding
+from accumulator a
+full join (select x.person_id, x.plan, x.insurance_year, x.counter, sum(x.fen) as fen from accumulator_move x group by 1, 2, 3, 4) m
+       using (person_id, plan, insurance_year, counter)
+where coalesce(a.fen, 0) <> coalesce(m.fen, 0)
+limit 50;
+
+-- name: counters_follow_bills
+-- Each bill moved the counters by what its judgement says, and of a bill that stands nowhere any more nothing is left.
+select 'settlement ' || s.settlement_id || ' (' || s.decision || '): judged to count ' || j.moved || ', held ' || m.held
+       || ', left ' || m.left_over as finding
+from settlement s
+join settlement_bill sb on sb.person_id = s.person_id and sb.acceptance_date = s.acceptance_date
+                       and sb.settlement_id = s.settlement_id
+cross join lateral (
+    select coalesce(jsonb_object_agg(x.place, x.fen), '{}') as moved
+    from (select concat_ws('/', m.plan, m.insurance_year, m.counter) as place, sum(m.fen) as fen
+          from jsonb_array_elements(sb.policy) p (record)
+          cross join lateral jsonb_to_recordset(p.record -> 'moved') m (plan text, insurance_year int, counter text, fen bigint)
+          group by 1) x) j
+cross join lateral (
+    select coalesce(jsonb_object_agg(x.place, x.held) filter (where x.held <> 0), '{}') as held,
+           coalesce(jsonb_object_agg(x.place, x.left_over) filter (where x.left_over <> 0), '{}') as left_over,
+           coalesce(sum(x.left_over) filter (where x.counter = 'pooled_fund'), 0) as pooled_fund,
+           coalesce(sum(x.left_over) filter (where x.counter = 'additional_fund'), 0) as additional_fund
+    from (select y.counter, concat_ws('/', y.plan, y.insurance_year, y.counter) as place, coalesce(sum(y.fen) filter (where y.cause = 'hold'), 0) as held, sum(y.fen) as left_over
+          from accumulator_move y
+          where y.person_id = s.person_id and y.acceptance_date = s.acceptance_date and y.settlement_id = s.settlement_id
+          group by 1, 2) x) m
+where m.held <> j.moved
+   or (m.left_over <> '{}' and (s.decision = 'backward' or s.returned_fen = s.bill_fen))
+   or (s.decision = 'forward' and s.returned_fen = 0 and m.left_over <> j.moved)
+   or (sb.policy is null and s.pooled_fund_fen + s.additional_fund_fen > 0)
+   -- What a fund has paid and not got back is what it counts.
+   or exists (
+        select from (values ('pooled_fund', s.pooled_fund_fen, m.pooled_fund),
+                            ('additional_fund', s.additional_fund_fen, m.additional_fund)) f (fund, fen, counted)
+        where s.decision <> 'backward'
+          and f.counted <> f.fen - (
+            select coalesce(sum(case f.fund when 'pooled_fund' then u.pooled_fund_fen else u.additional_fund_fen end), 0) from undo u
+            where u.person_id = s.person_id and u.acceptance_date = s.acceptance_date and u.settlement_id = s.settlement_id))
+limit 50;
+
+-- name: one_counting
+-- The one bill that others wait for is open and moved counters, and every such bill is waited for.
+select 'person ' || coalesce(a.person_id, o.person_id) || ': waits for ' || coalesce(a.counting_settlement::text, 'none')
+       || ', open is ' || coalesce(o.settlement_id::text, 'none') as finding
+from (select * from insurance_accounts where counting_settlement is not null) a
+full join (
+    select s.person_id, s.settlement_id from settlement s
+    where s.decision = 'open' and exists (
+        select from accumulator_move m where m.person_id = s.person_id and m.acceptance_date = s.acceptance_date
+            and m.settlement_id = s.settlement_id)) o on o.settlement_id = a.counting_settlement
+where a.person_id is null or o.person_id is null
 limit 50;
 
 -- name: directory

@@ -8,12 +8,14 @@ import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from settlement.bootstrap import prepare_installation
 from settlement.cli.cards import cards
+from settlement.cli.main import main
 from settlement.clock import SystemClock
 from settlement.config import Settings
 from settlement.errors import CATALOGUE
@@ -22,6 +24,9 @@ from terminal_sdk.reader import VirtualReader
 from tests.support.cards import MASTER_KEY, new_id_number
 
 Command = Callable[..., Result]
+
+HELP: dict[str, Any] = {"help_option_names": main.context_settings["help_option_names"]}
+"""As under the whole command: a command keeps the help option that it was first asked for."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +41,7 @@ def settings(registry_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Set
 @pytest.fixture
 def command(settings: Settings) -> Command:
     def run(*arguments: object, status: int = 0, **extra: str) -> Result:
-        result = CliRunner().invoke(cards, [str(each) for each in arguments], obj=settings, **extra)  # type: ignore[arg-type]
+        result = CliRunner().invoke(cards, [str(each) for each in arguments], obj=settings, **HELP, **extra)  # type: ignore[arg-type]
         assert result.exit_code == status, result.output
         assert "Traceback" not in result.output
         return result
@@ -53,12 +58,12 @@ def card(command: Command, tmp_path: Path) -> Path:
 
 
 def test_help_names_every_command() -> None:
-    result = CliRunner().invoke(cards, ["--help"])
+    result = CliRunner().invoke(cards, ["--help"], **HELP)
     changes = {"activate", "freeze", "unfreeze", "lost", "void", "revoke", "credit", "cover"}
     assert set(cards.commands) == {"add-person", "issue", "show", "list"} | changes
     for name in cards.commands:
         assert name in result.output
-        assert CliRunner().invoke(cards, [name, "--help"]).exit_code == 0
+        assert CliRunner().invoke(cards, [name, "--help"], **HELP).exit_code == 0
 
 
 def test_a_card_from_issue_to_void(command: Command, card: Path) -> None:
@@ -205,7 +210,7 @@ def test_cards_are_listed_masked(command: Command, card: Path) -> None:
 
 def test_an_installation_without_keys_is_told_what_to_do(registry_dsn: str, tmp_path: Path) -> None:
     bare = Settings(database_url=registry_dsn, data_dir=tmp_path)
-    result = CliRunner().invoke(cards, ["list"], obj=bare)
+    result = CliRunner().invoke(cards, ["list"], obj=bare, **HELP)
     assert result.exit_code == 1
     assert "settlement init" in result.output
 

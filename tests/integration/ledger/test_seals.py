@@ -67,7 +67,7 @@ class SealWorld:
 
     async def settled(self) -> SagaKey:
         """A bill of 15.00 yuan, 10.00 of it on the account, paid."""
-        key = await self.books.hold(await self.books.person(1_000), line(1_500))
+        key = await self.books.hold_judged(await self.books.person(1_000), line(1_500))
         assert await self.books.answer(key, "approved") == "capture"
         return key
 
@@ -222,6 +222,7 @@ CHANGES = {
     "outbox_event": "happened_at = happened_at + interval '1 day'",
     "account_credit": "reason = 'bribe'",
     "undo": "reason = 'another'",
+    "accumulator_move": "moved_at = moved_at + interval '1 day'",
     "undo_line": "amount_fen = amount_fen + 1",
     "transfer": "credit_account = 'bank/ABC'",
 }

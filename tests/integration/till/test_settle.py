@@ -93,6 +93,7 @@ async def test_a_quote_changes_nothing(new_till: NewTill) -> None:
         "balance_after",
         "bank_notice",
         "insurance_notice",
+        "plans",
         "expires_at",
     }
     assert (await till.service.balances(till.card), till.attempts()) == ((600, 0), [])

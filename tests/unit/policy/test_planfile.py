@@ -61,6 +61,8 @@ def test_the_shipped_plans_are_good_and_do_not_overlap() -> None:
         ("from = 2018-04-01", 'from = "2018-04-01"', ("from = 2018-04-01", 1), "must be a date"),
         ("to = 2019-06-30", "to = 2017-06-30", ("to = 2019-06-30", 1), "lies before from"),
         ('year_starts = "04-01"', 'year_starts = "April"', ('year_starts = "04-01"', 1), "a month and a day"),
+        ("last_year = 2018", 'last_year = "2018"', ("last_year = 2018", 1), "a year that has begun by"),
+        ("last_year = 2018", "last_year = 2016", ("last_year = 2018", 1), "a year that has begun by"),
         ('counts = "inpatient"\n', "", ('name = "inpatient/working"', 1), "bands that end need a counter"),
         ('default_share_b = "0.10"', 'default_share_b = "10"', ("default_share_b", 1), "default_share_b must be from"),
         ('source = "', 'sauce = "', ('source = "', 1), "unknown key sauce"),
@@ -116,9 +118,41 @@ def test_versions_that_overlap_are_refused_with_the_line_of_the_later(tmp_path: 
     assert "a.toml holds until 2019-06-30" in str(error.value)
 
 
+def _second(text: str) -> str:
+    return text.replace("from = 2018-04-01\nto = 2019-06-30", "from = 2019-07-01").replace('"2018"', '"2019"', 1)
+
+
+def test_one_name_for_two_insurance_years_is_refused(tmp_path: Path) -> None:
+    without = "".join(each for each in TEXT.splitlines(keepends=True) if not each.startswith("last_year"))
+    (tmp_path / "a.toml").write_text(without, encoding="utf-8")
+    (tmp_path / "b.toml").write_text(_second(without).replace('"04-01"', '"07-01"'), encoding="utf-8")
+    with pytest.raises(
+        PlanError, match=r"a\.toml, line \d+: insurance year 2019 of employees would begin here and anew"
+    ):
+        load_plans(tmp_path)
+    (tmp_path / "a.toml").write_text(TEXT, encoding="utf-8")
+    assert len(load_plans(tmp_path)) == 2
+
+
+def test_one_version_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(TEXT, encoding="utf-8")
+    later = TEXT.replace("from = 2018-04-01\nto = 2019-06-30", "from = 2019-07-01").replace(
+        "last_year = 2018", "last_year = 2019"
+    )
+    (tmp_path / "b.toml").write_text(later, encoding="utf-8")
+    with pytest.raises(PlanError, match=r"b\.toml, line \d+: employees has a version 2018 already, in a\.toml"):
+        load_plans(tmp_path)
+
+
+def test_class_c_is_never_on_an_account() -> None:
+    told = refusal("own_expense = []", 'own_expense = ["carried_over"]')
+    assert "insurance never pays class C" in told
+
+
 def test_the_insurance_year_turns_on_its_day() -> None:
     old, new = load_plan(SHIPPED / "employees-2018.toml"), load_plan(SHIPPED / "employees-2019.toml")
-    assert [old.insurance_year(dt.date(2019, 3, 31)), old.insurance_year(dt.date(2019, 4, 1))] == [2018, 2019]
+    assert [old.insurance_year(dt.date(2019, 3, 31)), old.insurance_year(dt.date(2019, 4, 1))] == [2018, 2018]
+    assert old.insurance_year(dt.date(2018, 3, 31)) == 2017
     assert [new.insurance_year(dt.date(2020, 6, 30)), new.insurance_year(dt.date(2020, 7, 1))] == [2019, 2020]
 
 

@@ -1,0 +1,240 @@
+"""A bill judged for its settlement, by the person's plan, the catalog and the counters; and what a refund gives."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from settlement.ledger.records import CounterMove, LineFacts, LineShare, PolicyRecord, RefundFacts
+from settlement.policy.book import Judgement, PlanBook
+from settlement.policy.catalog import Catalog, ceiling_of
+from settlement.policy.evaluate import Outcome, Part, RemainderPayer, evaluate, judge_line
+from settlement.policy.plan import ACCOUNTS, FUNDS, Person, Rule
+from terminal_sdk.wire import FeeLine, PlanUsed, RefundLine, Split, SplitPart
+
+_PAYERS = (*FUNDS, *ACCOUNTS, "bank", "cash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insured:
+    """The person of a bill. ``balances``: fen by account · ``counters``: fen by insurance year and counter."""
+
+    plan: str
+    person: Person
+    balances: Mapping[str, int]
+    counters: Mapping[int, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """What is judged. ``level``: of the institution · ``items``: the catalog's word on the bill's items."""
+
+    lines: Sequence[FeeLine]
+    service_date: dt.date
+    visit_type: str
+    level: int
+    items: Catalog
+    remainder: RemainderPayer
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a refund gives back, in fen. ``shares``: of which line to whom, below zero where a kept line pays more ·
+    ``counters``: what is taken off them · ``own_expense_fen``: the class C share.
+    """
+
+    shares: list[LineShare]
+    counters: list[CounterMove]
+    own_expense_fen: int
+
+
+def judge(bill: Bill, insured: Insured, book: PlanBook) -> tuple[Split, list[PolicyRecord]]:
+    """Who pays what of a bill, by the plan of its service date. Raises ``NoPlan``."""
+    found = book.judgement(insured.plan, bill.service_date, insured.person, bill.visit_type, bill.level)
+    year = found.plan.insurance_year(bill.service_date)
+    facts = [_facts(line, bill, found.plan.lines.default_share) for line in bill.lines]
+    record = PolicyRecord(
+        plan=found.plan.code,
+        version=found.plan.version,
+        insurance_year=year,
+        group=found.group.code,
+        rule=found.rule.name,
+        visit_type=bill.visit_type,
+        level=bill.level,
+        lines=facts,
+        balances={account: fen for account, fen in insured.balances.items() if fen > 0},
+        counted=dict(insured.counters.get(year, {})),
+        moved=[],
+    )
+    charge = _charge([(found, record)], bill.remainder)
+    return charge.split(), charge.records
+
+
+def plan_used(record: PolicyRecord) -> PlanUsed:
+    """By what a bill was judged, as it is told."""
+    return PlanUsed(
+        plan=record.plan,
+        version=record.version,
+        insurance_year=record.insurance_year,
+        group=record.group,
+        rule=record.rule,
+    )
+
+
+def judge_refund(facts: RefundFacts, wanted: Sequence[RefundLine], book: PlanBook) -> Kept:
+    """What is given back when these lines, or these amounts of them, are: what stands paid now less what the lines that
+    are kept cost under the same plan version and snapshot.
+
+    Lines that the bill has not, and amounts above what is left, are left out: the ledger refuses them. Raises
+    ``NoPlan``.
+    """
+    standing = {(share.line_no, share.payer): share.amount_fen for share in facts.shares}
+    left: dict[int, int] = {}
+    for (line_no, _), fen in standing.items():
+        left[line_no] = left.get(line_no, 0) + fen
+    kept = dict(left)
+    for line in wanted:
+        if line.line_no in kept:
+            kept[line.line_no] = max(0, kept[line.line_no] - (line.amount_fen or kept[line.line_no]))
+    remainder: RemainderPayer = "bank" if facts.bank_fen else "cash"
+    judgements = [(_recorded(record, book), record) for record in facts.policy]
+    before = _charge([(found, _cut(record, left)) for found, record in judgements], remainder)
+    after = _charge([(found, _cut(record, kept)) for found, record in judgements], remainder)
+    given = dict(standing)
+    for part in after.parts:
+        place = (part.line_no, part.payer)
+        given[place] = given.get(place, 0) - part.amount_fen
+    return Kept(
+        shares=[
+            LineShare(line_no=line_no, payer=payer, amount_fen=fen)
+            for (line_no, payer), fen in sorted(given.items())
+            if fen
+        ],
+        counters=_less(facts.moved, [move for record in after.records for move in record.moved]),
+        own_expense_fen=before.own_expense_fen - after.own_expense_fen,
+    )
+
+
+def _cut(record: PolicyRecord, kept: Mapping[int, int]) -> PolicyRecord:
+    """A record of the lines that are kept, each with what is kept of it."""
+    lines = [part_of_line(line, kept[line.line_no]) for line in record.lines if kept.get(line.line_no)]
+    return msgspec.structs.replace(record, lines=lines)
+
+
+def _less(moves: Sequence[CounterMove], others: Sequence[CounterMove]) -> list[CounterMove]:
+    sums: dict[tuple[str, int, str], int] = {}
+    for sign, group in ((1, moves), (-1, others)):
+        for move in group:
+            place = (move.plan, move.insurance_year, move.counter)
+            sums[place] = sums.get(place, 0) + sign * move.fen
+    return [
+        CounterMove(plan=plan, insurance_year=year, counter=counter, fen=fen)
+        for (plan, year, counter), fen in sums.items()
+        if fen
+    ]
+
+
+def part_of_line(line: LineFacts, amount_fen: int) -> LineFacts:
+    """A line of which only this much is kept: what is recognised of it shrinks with it, rounded half a fen up."""
+    if amount_fen == line.amount_fen:
+        return line
+    ceiling = None
+    if line.ceiling_fen is not None:
+        ceiling = (2 * line.ceiling_fen * amount_fen + line.amount_fen) // (2 * line.amount_fen)
+    return LineFacts(
+        line_no=line.line_no, amount_fen=amount_fen, category=line.category, share=line.share, ceiling_fen=ceiling
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What a bill costs whom; ``records`` say what it was judged by, one after the other."""
+
+    parts: list[Part]
+    own_expense_fen: int
+    records: list[PolicyRecord]
+
+    def split(self) -> Split:
+        paid = dict.fromkeys(_PAYERS, 0)
+        for part in self.parts:
+            paid[part.payer] += part.amount_fen
+        return Split(
+            total_fen=sum(paid.values()),
+            own_expense_fen=self.own_expense_fen,
+            **{f"{payer}_fen": fen for payer, fen in paid.items()},
+            parts=[
+                SplitPart(line_no=part.line_no, rule=part.rule, payer=part.payer, amount_fen=part.amount_fen)  # type: ignore[arg-type]
+                for part in self.parts
+            ],
+        )
+
+
+def _charge(judgements: Sequence[tuple[Judgement, PolicyRecord]], remainder: RemainderPayer) -> _Charge:
+    """Judge the lines of each record in turn; what one takes from accounts and adds to counters, the next finds so."""
+    parts: list[Part] = []
+    records: list[PolicyRecord] = []
+    own_expense = 0
+    balances = dict(judgements[0][1].balances)
+    moves: list[CounterMove] = []
+    for found, record in judgements:
+        counted = dict(record.counted) if not moves else _with(record, moves)
+        judged = [
+            judge_line(line.line_no, line.category, line.amount_fen, share=line.share, ceiling_fen=line.ceiling_fen)
+            for line in record.lines
+        ]
+        before = {fund: counted.get(fund, 0) for fund in FUNDS}
+        before["covered"] = counted.get(f"covered/{found.rule.counts}", 0)
+        outcome = evaluate(found.rule, found.plan.lines, judged, balances=balances, counted=before, remainder=remainder)
+        moved = _moved(record, found.rule, outcome)
+        parts += outcome.parts
+        own_expense += sum(line.own_expense_fen for line in judged)
+        records.append(msgspec.structs.replace(record, balances=balances, moved=moved))
+        moves += moved
+        balances = {account: fen - outcome.paid.get(account, 0) for account, fen in balances.items()}
+    return _Charge(parts, own_expense, records)
+
+
+def _with(record: PolicyRecord, moves: Sequence[CounterMove]) -> dict[str, int]:
+    """The counters of a record after the moves of earlier records of the same bill."""
+    counted = dict(record.counted)
+    for move in moves:
+        if (move.plan, move.insurance_year) == (record.plan, record.insurance_year):
+            counted[move.counter] = counted.get(move.counter, 0) + move.fen
+    return counted
+
+
+def _moved(record: PolicyRecord, rule: Rule, outcome: Outcome) -> list[CounterMove]:
+    """What the lines add to counters, by the names under which they are stored: funds count over all visits of the
+    year, what is covered for visits of its kind.
+    """
+    return [
+        CounterMove(
+            plan=record.plan,
+            insurance_year=record.insurance_year,
+            counter=f"covered/{rule.counts}" if name == "covered" else name,
+            fen=fen,
+        )
+        for name, fen in outcome.counted.items()
+        if fen
+    ]
+
+
+def _facts(line: FeeLine, bill: Bill, default_share: int) -> LineFacts:
+    item = bill.items.find(line.item_code, bill.service_date)
+    category = line.category if item is None else item.category
+    share = default_share if item is None else item.share
+    return LineFacts(
+        line_no=line.line_no,
+        amount_fen=line.amount_fen,
+        category=category,
+        share=share if category == "B" else 0,
+        ceiling_fen=None if item is None else ceiling_of(item, line.quantity),
+    )
+
+
+def _recorded(policy: PolicyRecord, book: PlanBook) -> Judgement:
+    """The very plan version, group and rule by which a bill was judged. Raises ``NoPlan``."""
+    return book.recorded(policy.plan, policy.version, policy.group, policy.visit_type, policy.level)

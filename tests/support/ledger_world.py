@@ -136,10 +136,12 @@ class LedgerWorld:
     async def judged_request(self, person_id: int, lines: list[FeeLine], **changes: Any) -> HoldRequest:
         """A hold request judged by the employees' plan and the person's present accounts and counters.
 
-        ``level``, ``visit_type``, ``insured``, ``items`` and ``remainder`` as the judgement takes them.
+        ``plan``, ``level``, ``visit_type``, ``insured``, ``items`` and ``remainder`` as the judgement takes them.
         """
         accounts = await self.accounts(person_id)
-        counters = await self.pool.fetch("select * from accumulator where person_id = $1", person_id)
+        plan = changes.pop("plan", "employees")
+        rows = "select * from accumulator where person_id = $1 and plan = $2"
+        counters = await self.pool.fetch(rows, person_id, plan)
         years: dict[int, dict[str, int]] = {}
         for row in counters:
             years.setdefault(row["insurance_year"], {})[row["counter"]] = row["fen"]
@@ -153,7 +155,7 @@ class LedgerWorld:
             remainder=changes.pop("remainder", "bank"),
         )
         insured = Insured(
-            plan="employees",
+            plan=plan,
             person=changes.pop("insured", WORKING),
             balances={
                 "current_year": accounts["current_year_posted_fen"] - accounts["current_year_held_fen"],

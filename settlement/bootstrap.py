@@ -34,8 +34,9 @@ from settlement.ids import IdSource, SystemIds
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.seals.keeper import keep_sealing
 from settlement.ledger.seals.sealing import Sealer
+from settlement.ledger.stays import StayBook
 from settlement.policy.book import PlanBook
-from settlement.policy.catalog_store import items_on
+from settlement.policy.catalog_store import items_until
 from settlement.security import KeyRing, Personal
 from settlement.security.authorities import Authorities, create_authorities, load_authorities
 from settlement.security.seal_key import create_seal_key, load_seal_key
@@ -229,8 +230,9 @@ def build_engine(
                 in_doubt_alarm_s=settings.in_doubt_alarm_s,
                 idempotency_retention_days=settings.idempotency_retention_days,
             ),
+            stays=StayBook(base.pool),
             plans=plan_book(settings),
-            catalog=functools.partial(items_on, base.pool),
+            catalog=functools.partial(items_until, base.pool),
             worker=f"{socket.gethostname()}:{os.getpid()}",
             quote_key=base.keys.derive("quote"),
             legacy_master_key=base.cards.legacy_master_key,

@@ -75,6 +75,7 @@ def hold_request(person_id: int, payment: Payment, visit_no: str, settings: Sett
         additional_fund_fen=0,
         policy=None,
         moved=[],
+        stay=None,
         own_expense_fen=split.own_expense_fen,
         current_year_fen=split.current_year_fen,
         carried_over_fen=split.carried_over_fen,

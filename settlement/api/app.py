@@ -19,6 +19,7 @@ from settlement.api.operations import OPERATIONS
 from settlement.api.pipeline import Pipeline
 from settlement.api.ports import Engine, Terminals
 from settlement.api.service_pages import add_service_pages
+from settlement.api.stay_handlers import StayHandlers
 from settlement.clock import SystemClock
 from settlement.config import Settings
 from settlement.ids import IdSource, SystemIds
@@ -51,13 +52,14 @@ def create_app(
     ids = ids or SystemIds(SystemClock())
     admission = Admission(limits)
     pipeline = Pipeline(terminals, admission)
-    settlements, sign_in = SettlementHandlers(engine).table(), SignInHandlers(terminals).table()
+    signed_in = {**SettlementHandlers(engine).table(), **StayHandlers(engine).table()}
+    sign_in = SignInHandlers(terminals).table()
     shed = Shed()
     app = web.Application(middlewares=[_farewell(admission), observe(ids, shed)], client_max_size=limits.body_bytes_max)
     app[ADMISSION] = admission
     for operation in OPERATIONS:
         handler = (
-            pipeline.authenticated(operation, settlements[operation.name])
+            pipeline.authenticated(operation, signed_in[operation.name])
             if operation.authenticated
             else pipeline.open(operation, sign_in[operation.name])
         )

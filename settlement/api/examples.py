@@ -92,6 +92,45 @@ _REFUND = wire.Refund(
     receipt_id=_REFUND_ID,
 )
 
+_STAY_LINES = [
+    wire.StayLine(
+        line_no=1,
+        item_code="110900001",
+        item_name="普通病房床位费",
+        category="A",
+        amount_fen=24000,
+        quantity="3",
+        service_date=_DAY,
+    ),
+    wire.StayLine(
+        line_no=2, item_code="XK1", item_name="头孢呋辛", category="B", amount_fen=9900, quantity="6", service_date=_DAY
+    ),
+]
+_STAY = wire.Stay(
+    stay_id=_ID,
+    stay_no="ZY2019000117",
+    visit_type="inpatient",
+    state="admitted",
+    admitted_on=_DAY,
+    batches=[wire.StayBatch(batch_no=1, lines=2, total_fen=33900, uploaded_at=_AT, withdrawn=False)],
+    open_lines=2,
+    open_fen=33900,
+    settlements=[],
+)
+_QUOTE = wire.Quote(
+    token="eyJ2IjoxLCJ0IjoiTVoyMDE5…",  # noqa: S106  # an example
+    digest="1d" * 32,
+    split=_SPLIT,
+    balance_after=wire.BalanceAfter(current_year_fen=0, carried_over_fen=0),
+    bank_notice=None,
+    expires_at=_AT + dt.timedelta(seconds=300),
+    plans=[
+        wire.PlanUsed(
+            plan="employees", version="2018", insurance_year=2018, group="working_44", rule="outpatient/working_44"
+        )
+    ],
+)
+
 REQUESTS: dict[str, msgspec.Struct] = {
     "enrol": wire.EnrolRequest(
         terminal_id="TILL0001",
@@ -127,6 +166,22 @@ REQUESTS: dict[str, msgspec.Struct] = {
     "refund": wire.RefundRequest(
         idempotency_key=_REFUND_KEY, lines=[wire.RefundLine(line_no=1, amount_fen=1000)], reason="one pack returned"
     ),
+    "admit": wire.AdmissionRequest(
+        idempotency_key=_KEY, stay_no="ZY2019000117", visit_type="inpatient", card=_CARD, admitted_on=_DAY
+    ),
+    "uploadFees": wire.FeesRequest(idempotency_key=_KEY, lines=_STAY_LINES, total_fen=33900),
+    "withdrawFees": wire.WithdrawalRequest(idempotency_key=_UNDO_KEY),
+    "trial": wire.TrialRequest(card=_CARD),
+    "settleStay": wire.StaySettlementRequest(
+        idempotency_key=_KEY,
+        part="final",
+        card=_CARD,
+        total_fen=33900,
+        proof=wire.CardProof(counter=18, signed_at_ms=1546392615000, signature="b4" * 64),
+        quote="eyJ2IjoxLCJ0IjoiTVoyMDE5…",
+        pin_block="8d" * 16,
+    ),
+    "cancelStay": wire.CancellationRequest(idempotency_key=_UNDO_KEY),
 }
 """By operation; the others have no body."""
 
@@ -146,14 +201,7 @@ ANSWERS: dict[str, msgspec.Struct] = {
         expires_at=_AT + dt.timedelta(hours=24),
         server_time_ms=1546392615000,
     ),
-    "quote": wire.Quote(
-        token="eyJ2IjoxLCJ0IjoiTVoyMDE5…",  # noqa: S106  # an example
-        digest="1d" * 32,
-        split=_SPLIT,
-        balance_after=wire.BalanceAfter(current_year_fen=0, carried_over_fen=0),
-        bank_notice=None,
-        expires_at=_AT + dt.timedelta(seconds=300),
-    ),
+    "quote": _QUOTE,
     "settle": _SETTLEMENT,
     "settlementByKey": _SETTLEMENT,
     "settlement": _SETTLEMENT,
@@ -162,6 +210,13 @@ ANSWERS: dict[str, msgspec.Struct] = {
     "reversal": _REVERSAL,
     "refund": _REFUND,
     "refundById": _REFUND,
+    "admit": _STAY,
+    "stay": _STAY,
+    "uploadFees": _STAY,
+    "withdrawFees": _STAY,
+    "trial": _QUOTE,
+    "settleStay": _SETTLEMENT,
+    "cancelStay": _STAY,
     "receipt": wire.Receipt(
         receipt_id=_ID,
         kind="settlement",

@@ -82,16 +82,18 @@ class SettlementHandlers:
 
     async def settle(self, call: Call) -> web.Response:
         """POST /v1/settlements."""
-        return _settlement(await self._engine.settle(call.who, call.body(wire.SettlementRequest), call.waits))
+        return settlement_answer(await self._engine.settle(call.who, call.body(wire.SettlementRequest), call.waits))
 
     async def settlement_by_key(self, call: Call) -> web.Response:
         """GET /v1/settlements?idempotency_key=."""
         key = convert(call.http.query.get("idempotency_key"), wire.IdempotencyKey, "idempotency_key")
-        return _settlement(await self._engine.status_by_key(call.who, key))
+        return settlement_answer(await self._engine.status_by_key(call.who, key))
 
     async def settlement(self, call: Call) -> web.Response:
         """GET /v1/settlements/{settlement_id}."""
-        return _settlement(await self._engine.status(call.who, call.path_id("settlement_id", "SETTLEMENT_UNKNOWN")))
+        return settlement_answer(
+            await self._engine.status(call.who, call.path_id("settlement_id", "SETTLEMENT_UNKNOWN"))
+        )
 
     async def reverse(self, call: Call) -> web.Response:
         """POST /v1/settlements/{settlement_id}/reversal."""
@@ -149,7 +151,8 @@ class SignInHandlers:
         return answer(await self._terminals.sign_in(_as(message, wire.SignInRequest)))
 
 
-def _settlement(settlement: wire.Settlement) -> web.Response:
+def settlement_answer(settlement: wire.Settlement) -> web.Response:
+    """A settlement as it stands: 202 while it is not final."""
     return outcome(settlement, f"/v1/settlements/{settlement.settlement_id}")
 
 

@@ -2,89 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import msgspec
-
-from settlement.api.line import Urgency
+from settlement.api.operation import ALWAYS, AUTHENTICATED, BILL, CARD, SETTLING, UUID, WITH_BODY, Operation, Parameter
+from settlement.api.stay_operations import STAY_OPERATIONS
 from terminal_sdk import wire
 
-ALWAYS = ("BAD_REQUEST", "BODY_TOO_LARGE", "BODY_TOO_SLOW", "OVERLOADED", "NOT_READY", "TIMED_OUT", "INTERNAL")
-WITH_BODY = ("BAD_JSON", "BAD_FIELD", "UNSUPPORTED_MEDIA_TYPE")
-AUTHENTICATED = (
-    "SESSION_MISSING",
-    "MAC_INVALID",
-    "CLOCK_SKEW",
-    "SESSION_EXPIRED",
-    "NONCE_REPLAYED",
-    "TERMINAL_SUSPENDED",
-    "INSTITUTION_SUSPENDED",
-    "TERMINAL_FLOODING",
-)
-CARD = (
-    "CARD_UNKNOWN",
-    "CARD_NOT_ACTIVATED",
-    "CARD_FROZEN",
-    "CARD_LOST",
-    "CARD_VOID",
-    "CARD_EXPIRED",
-    "CARD_CERTIFICATE_MISMATCH",
-    "CARD_CERTIFICATE_EXPIRED",
-    "CARD_CERTIFICATE_REVOKED",
-)
-BILL = ("LINES_DO_NOT_ADD_UP", "DUPLICATE_LINE_NO", "SERVICE_DATE_OUT_OF_RANGE")
+__all__ = ["ALWAYS", "AUTHENTICATED", "BY_NAME", "OPERATIONS", "WITH_BODY", "Operation", "Parameter"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A parameter in the path or the query."""
-
-    name: str
-    place: str
-    meaning: str
-    schema: dict[str, object]
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One operation. ``pending``: it may answer 202. ``text``: it has a printable form. ``errors``: its own codes."""
-
-    name: str
-    method: str
-    path: str
-    summary: str
-    description: str
-    answer: type[msgspec.Struct]
-    request: type[msgspec.Struct] | None = None
-    parameters: tuple[Parameter, ...] = ()
-    authenticated: bool = True
-    pending: bool = False
-    text: bool = False
-    errors: tuple[str, ...] = ()
-
-    @property
-    def changes(self) -> bool:
-        """Does it move money, so that a failure half-way leaves its outcome open?"""
-        return self.pending and self.request is not None
-
-    @property
-    def urgency(self) -> Urgency:
-        """Who goes first in the line: taking back, then what asks only, then what begins something new."""
-        if self.name.startswith("reverse"):
-            return Urgency.UNDO
-        return Urgency.BILL if self.request else Urgency.STATUS
-
-    @property
-    def all_errors(self) -> tuple[str, ...]:
-        """Every code that the operation may answer with."""
-        codes = (*self.errors, *(AUTHENTICATED if self.authenticated else ()), *ALWAYS)
-        codes = (*codes, *(("OUTCOME_UNKNOWN",) if self.changes else ()))
-        return (*codes, *(WITH_BODY if self.request else ("BAD_FIELD",)))
-
-
-_UUID: dict[str, object] = {"type": "string", "format": "uuid"}
-_SETTLEMENT_ID = Parameter(name="settlement_id", place="path", meaning="The settlement's id.", schema=_UUID)
+_SETTLEMENT_ID = Parameter(name="settlement_id", place="path", meaning="The settlement's id.", schema=UUID)
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -153,22 +77,7 @@ OPERATIONS: tuple[Operation, ...] = (
         request=wire.SettlementRequest,
         answer=wire.Settlement,
         pending=True,
-        errors=(
-            *CARD,
-            *BILL,
-            "CARD_PROOF_INVALID",
-            "CARD_PROOF_STALE",
-            "CARD_COUNTER_REPLAYED",
-            "PIN_BLOCK_INVALID",
-            "CONSENT_MISSING",
-            "IDEMPOTENCY_KEY_REUSED",
-            "REVERSED_BEFORE_ARRIVAL",
-            "BILL_ALREADY_SETTLED",
-            "AGREEMENT_EXCEEDED",
-            "QUOTE_INVALID",
-            "QUOTE_EXPIRED",
-            "PERSON_BUSY",
-        ),
+        errors=(*CARD, *BILL, *SETTLING),
     ),
     Operation(
         name="settlementByKey",
@@ -231,7 +140,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="A reversal by its id",
         description="What became of a reversal.",
         answer=wire.Reversal,
-        parameters=(Parameter(name="reversal_id", place="path", meaning="The reversal's id.", schema=_UUID),),
+        parameters=(Parameter(name="reversal_id", place="path", meaning="The reversal's id.", schema=UUID),),
         pending=True,
         errors=("SETTLEMENT_UNKNOWN",),
     ),
@@ -255,6 +164,8 @@ OPERATIONS: tuple[Operation, ...] = (
             "NOTHING_TO_REFUND",
             "REFUND_LINE_UNKNOWN",
             "REFUND_EXCEEDS_LINE",
+            "PLAN_MISSING",
+            "PERSON_BUSY",
         ),
     ),
     Operation(
@@ -264,7 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="A refund by its id",
         description="What became of a refund.",
         answer=wire.Refund,
-        parameters=(Parameter(name="refund_id", place="path", meaning="The refund's id.", schema=_UUID),),
+        parameters=(Parameter(name="refund_id", place="path", meaning="The refund's id.", schema=UUID),),
         pending=True,
         errors=("REFUND_UNKNOWN",),
     ),
@@ -277,7 +188,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "numbers are masked.",
         answer=wire.Receipt,
         parameters=(
-            Parameter(name="receipt_id", place="path", meaning="The receipt's id.", schema=_UUID),
+            Parameter(name="receipt_id", place="path", meaning="The receipt's id.", schema=UUID),
             Parameter(
                 name="format",
                 place="query",
@@ -289,5 +200,6 @@ OPERATIONS: tuple[Operation, ...] = (
         text=True,
         errors=("RECEIPT_UNKNOWN",),
     ),
+    *STAY_OPERATIONS,
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -62,6 +62,40 @@ class Engine(Protocol):
         """The receipt of a settlement, reversal or refund."""
         ...
 
+    async def admit(self, who: TerminalIdentity, request: wire.AdmissionRequest) -> wire.Stay:
+        """Open an inpatient stay."""
+        ...
+
+    async def stay(self, who: TerminalIdentity, stay_id: uuid.UUID) -> wire.Stay:
+        """A stay as it stands."""
+        ...
+
+    async def upload_fees(self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.FeesRequest) -> wire.Stay:
+        """Add a batch of fees to a stay."""
+        ...
+
+    async def withdraw_fees(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, batch_no: int, request: wire.WithdrawalRequest
+    ) -> wire.Stay:
+        """Take a batch of fees back."""
+        ...
+
+    async def trial(self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.TrialRequest) -> wire.Quote:
+        """Who would pay what of a stay's open fees."""
+        ...
+
+    async def settle_stay(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.StaySettlementRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
+        """Settle a stay's open fees, or give the first answer again under a known key."""
+        ...
+
+    async def cancel_stay(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.CancellationRequest
+    ) -> wire.Stay:
+        """Take an admission back."""
+        ...
+
     def ready(self) -> list[str]:
         """Why no bill can be settled now; empty when all is well."""
         ...

@@ -8,7 +8,14 @@ import msgspec
 
 from settlement.errors import ServiceError
 from terminal_sdk.crypto import sm3
-from terminal_sdk.wire import QuoteRequest, RefundRequest, ReversalByKeyRequest, ReversalRequest, SettlementRequest
+from terminal_sdk.wire import (
+    QuoteRequest,
+    RefundRequest,
+    ReversalByKeyRequest,
+    ReversalRequest,
+    SettlementRequest,
+    StaySettlementRequest,
+)
 
 SERVICE_DATE_DAYS_BACK = 366
 
@@ -46,7 +53,9 @@ def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) 
     return sm3(msgspec.json.encode(facts)).hex()
 
 
-def request_digest(request: SettlementRequest | ReversalRequest | ReversalByKeyRequest | RefundRequest) -> bytes:
+def request_digest(
+    request: SettlementRequest | StaySettlementRequest | ReversalRequest | ReversalByKeyRequest | RefundRequest,
+) -> bytes:
     """SM3 by which a repeated key is compared with its first body.
 
     Without what legitimately differs when a till asks again under the same key after a new card presence or a new

@@ -14,6 +14,7 @@ from settlement.engine.bank_legs import BankLegs
 from settlement.engine.splitting import CatalogReader
 from settlement.ids import IdSource
 from settlement.ledger.ledger import Ledger
+from settlement.ledger.stays import StayBook
 from settlement.policy.book import PlanBook
 
 
@@ -53,6 +54,7 @@ class EngineContext:
     ids: IdSource
     limits: EngineLimits
     worker: str
+    stays: StayBook
     plans: PlanBook
     catalog: CatalogReader
     quote_key: bytes

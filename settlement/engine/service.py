@@ -19,7 +19,8 @@ from settlement.engine.receipts import receipt_text
 from settlement.engine.recovery import Recovery
 from settlement.engine.refund import Refunding
 from settlement.engine.reverse import Reversing, Taken
-from settlement.engine.settle import Settling
+from settlement.engine.settle import Accepted, Settling
+from settlement.engine.stays import Stays
 from settlement.engine.views import (
     bank_part,
     buried_reversal,
@@ -37,6 +38,9 @@ from settlement.ledger.records import Row, SagaKey
 from settlement.security import mask_name, mask_number
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import (
+    AdmissionRequest,
+    CancellationRequest,
+    FeesRequest,
     Quote,
     QuoteRequest,
     Receipt,
@@ -48,6 +52,10 @@ from terminal_sdk.wire import (
     ReversalRequest,
     Settlement,
     SettlementRequest,
+    Stay,
+    StaySettlementRequest,
+    TrialRequest,
+    WithdrawalRequest,
 )
 
 _POLL_S = 0.1
@@ -67,6 +75,7 @@ class SettlementEngine:
         self._settling = Settling(context, self._background)
         self._reversing = Reversing(context, self._background)
         self._refunding = Refunding(context, self._background)
+        self._stays = Stays(context, self._settling)
         self.recovery = Recovery(context, self._background)
         self._hurried = asyncio.Event()
         metrics.UNDER_WAY.set_function(lambda: self._background.size)
@@ -104,14 +113,48 @@ class SettlementEngine:
         with _outages_told():
             with _nothing_done():
                 accepted = await self._settling.settle(who, request)
-            if accepted.bank is None:
-                view = settlement_view(await self._status_row(accepted.key))
-            else:
-                with waits(accepted.bank) as granted:
-                    wait_s = request.wait_ms / 1_000 if granted else 0.0
-                    view = await self._await_settlement(accepted.key, accepted.work, wait_s)
-        metrics.SETTLEMENTS.labels(view.state).inc()
-        return view
+            return await self._told(accepted, request.wait_ms, waits)
+
+    async def settle_stay(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: StaySettlementRequest, waits: Waits = ALWAYS
+    ) -> Settlement:
+        """Settle a stay's open fees, or give the first answer again; as ``settle``."""
+        with _outages_told():
+            with _nothing_done():
+                accepted = await self._stays.settle(who, stay_id, request)
+            return await self._told(accepted, request.wait_ms, waits)
+
+    async def trial(self, who: TerminalIdentity, stay_id: uuid.UUID, request: TrialRequest) -> Quote:
+        """Who would pay what of a stay's open fees."""
+        with _outages_told():
+            return await self._stays.trial(who, stay_id, request)
+
+    async def admit(self, who: TerminalIdentity, request: AdmissionRequest) -> Stay:
+        """Admit a patient, or give the stay again that the key stands for."""
+        with _outages_told():
+            return await self._stays.admit(who, request)
+
+    async def upload_fees(self, who: TerminalIdentity, stay_id: uuid.UUID, request: FeesRequest) -> Stay:
+        """Add a batch of fees to a stay."""
+        with _outages_told():
+            return await self._stays.upload(who, stay_id, request)
+
+    async def withdraw_fees(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, batch_no: int, request: WithdrawalRequest
+    ) -> Stay:
+        """Take a batch of fees back."""
+        with _outages_told():
+            return await self._stays.withdraw(who, stay_id, batch_no, request)
+
+    async def cancel_stay(self, who: TerminalIdentity, stay_id: uuid.UUID, request: CancellationRequest) -> Stay:
+        """Take an admission back."""
+        with _outages_told():
+            return await self._stays.cancel(who, stay_id, request)
+
+    async def stay(self, who: TerminalIdentity, stay_id: uuid.UUID) -> Stay:
+        """A stay of this institution as it stands."""
+        with _outages_told():
+            return await self._stays.view(who, stay_id)
 
     async def status(self, who: TerminalIdentity, settlement_id: uuid.UUID) -> Settlement:
         """What became of a settlement of this institution."""
@@ -188,6 +231,16 @@ class SettlementEngine:
     def ready(self) -> list[str]:
         """Why this process should get no traffic now; empty when it may."""
         return [*self._standing_troubles, *self.recovery.troubles()]
+
+    async def _told(self, accepted: Accepted, wait_ms: int, waits: Waits) -> Settlement:
+        if accepted.bank is None:
+            view = settlement_view(await self._status_row(accepted.key))
+        else:
+            with waits(accepted.bank) as granted:
+                wait_s = wait_ms / 1_000 if granted else 0.0
+                view = await self._await_settlement(accepted.key, accepted.work, wait_s)
+        metrics.SETTLEMENTS.labels(view.state).inc()
+        return view
 
     async def _await_settlement(self, key: SagaKey, work: asyncio.Task[None] | None, wait_s: float) -> Settlement:
         deadline = self._context.clock.monotonic() + wait_s

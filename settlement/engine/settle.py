@@ -20,10 +20,11 @@ from settlement.engine.quotes import QuoteTerms, open_quote, seal_quote
 from settlement.engine.splitting import Judged, Splitting
 from settlement.engine.waits import AGAIN
 from settlement.errors import ServiceError
-from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey
+from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey, StayPartOf
+from settlement.ledger.stays import Admission
 from settlement.policy.judge import plan_used
 from settlement.terminals import TerminalIdentity
-from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest
+from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, StayPart
 
 _BUSY_RETRY_MS = 1_000
 
@@ -46,6 +47,19 @@ class Accepted:
     key: SagaKey
     work: asyncio.Task[None] | None
     bank: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InStay:
+    """Of which stay a bill is the interim or final settlement; ``digest``: of the request that asked for it."""
+
+    stay: Admission
+    part: StayPart
+    digest: bytes
+
+    def part_of(self) -> StayPartOf:
+        """As the ledger takes it."""
+        return StayPartOf(stay_id=self.stay.stay_id, part=self.part, version=self.stay.version)
 
 
 class PersonGate:
@@ -80,19 +94,23 @@ class Settling:
         self._gate = PersonGate()
         self._splitting = Splitting(context.plans, context.catalog)
 
-    async def quote(self, who: TerminalIdentity, request: QuoteRequest) -> Quote:
-        """Say who would pay what, bind it to this bill, and let it expire. Changes nothing."""
-        check_bill(request, self._context.today())
+    async def quote(self, who: TerminalIdentity, request: QuoteRequest, stay: Admission | None = None) -> Quote:
+        """Say who would pay what, bind it to this bill, and let it expire. Changes nothing. ``stay``: whose it is."""
+        if stay is None:
+            check_bill(request, self._context.today())
         card = await self._load(request)
-        _check_card(request, card, self._context.clock.now())
-        return self._offer(who, request, card, await self._splitting.judged(who, request, card))
+        _check_card(request, card, self._context.clock.now(), stay)
+        return self._offer(who, request, card, await self._splitting.judged(who, request, card, stay))
 
-    async def settle(self, who: TerminalIdentity, request: SettlementRequest) -> Accepted:
+    async def settle(
+        self, who: TerminalIdentity, request: SettlementRequest, in_stay: InStay | None = None
+    ) -> Accepted:
         """Settle one bill, or find the settlement that this key already stands for.
 
-        A known key is recognised before the bill, the card, its counter or its proof is judged.
+        A known key is recognised before the bill, the card, its counter or its proof is judged. ``in_stay``: the bill
+        was made from a stay's fees.
         """
-        digest = request_digest(request)
+        digest = request_digest(request) if in_stay is None else in_stay.digest
         known, card = await asyncio.gather(
             self._context.ledger.find_key(who.institution_id, request.idempotency_key),
             self._load(request),
@@ -103,11 +121,12 @@ class Settling:
         if known is not None:
             return Accepted(judge_known(known, digest), None, AGAIN)
         try:
-            check_bill(request, self._context.today())
+            if in_stay is None:
+                check_bill(request, self._context.today())
             check_consent(request)
             if isinstance(card, BaseException):
                 raise card
-            return await self._settle_anew(who, request, digest, card)
+            return await self._settle_anew(who, request, digest, card, in_stay)
         except ServiceError:
             # The same key may have been settled since it was looked up: card counter and balances then show this very
             # bill, and refusing it for them would be wrong.
@@ -117,11 +136,16 @@ class Settling:
             return Accepted(judge_known(known, digest), None, AGAIN)
 
     async def _settle_anew(
-        self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext
+        self,
+        who: TerminalIdentity,
+        request: SettlementRequest,
+        digest: bytes,
+        card: CardContext,
+        in_stay: InStay | None,
     ) -> Accepted:
         agreement = self._agreement(who, request)
         self._background.check_room()
-        _check_card(request, card, self._context.clock.now())
+        _check_card(request, card, self._context.clock.now(), None if in_stay is None else in_stay.stay)
         await verify_proof(
             card,
             request.proof,
@@ -135,7 +159,7 @@ class Settling:
             legacy_master_key=self._context.legacy_master_key,
         )
         async with self._gate.of(card.person_id):
-            return await self._hold(who, request, digest, card, agreement)
+            return await self._hold(who, request, digest, card, agreement, in_stay)
 
     def _agreement(self, who: TerminalIdentity, request: SettlementRequest) -> Agreement:
         if request.quote is None:
@@ -150,12 +174,18 @@ class Settling:
         return Agreement(f"quote:{digest}", terms.bank_fen)
 
     async def _hold(
-        self, who: TerminalIdentity, request: SettlementRequest, digest: bytes, card: CardContext, agreement: Agreement
+        self,
+        who: TerminalIdentity,
+        request: SettlementRequest,
+        digest: bytes,
+        card: CardContext,
+        agreement: Agreement,
+        in_stay: InStay | None,
     ) -> Accepted:
         # The balances were read before this bill's turn came; they may be outdated either way.
         judged_at_its_turn = False
         for _ in range(self._context.limits.hold_attempts):
-            judged = await self._splitting.judged(who, request, card)
+            judged = await self._splitting.judged(who, request, card, None if in_stay is None else in_stay.stay)
             if judged.split.bank_fen > agreement.bank_fen:
                 if judged_at_its_turn:
                     raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card, judged))
@@ -163,7 +193,7 @@ class Settling:
                 judged_at_its_turn = True
                 continue
             send_before = self._context.send_before()
-            order = self._hold_request(who, request, digest, card, agreement, judged)
+            order = self._hold_request(who, request, digest, card, agreement, judged, in_stay)
             verdict = await self._context.ledger.hold(order)
             # "known" under our own id: the connection broke at COMMIT, and the first try had taken effect.
             ours = verdict.outcome == "known" and verdict.key.saga_id == order.settlement_id
@@ -198,6 +228,8 @@ class Settling:
                 raise ServiceError("CARD_COUNTER_REPLAYED", field="proof.counter")
             case "already_settled":
                 raise ServiceError("BILL_ALREADY_SETTLED", field="lines", settlement_id=str(verdict.key.saga_id))
+            case "stay_changed":
+                raise ServiceError("STAY_CHANGED")
             case "tombstoned":
                 raise ServiceError("REVERSED_BEFORE_ARRIVAL", field="idempotency_key")
             case _:
@@ -257,6 +289,7 @@ class Settling:
         card: CardContext,
         agreement: Agreement,
         judged: Judged,
+        in_stay: InStay | None,
     ) -> HoldRequest:
         split = judged.split
         now = self._context.clock.now()
@@ -289,6 +322,7 @@ class Settling:
             parts=split.parts,
             policy=judged.policy,
             moved=[move for record in judged.policy or () for move in record.moved],
+            stay=None if in_stay is None else in_stay.part_of(),
             agreed=agreement.text,
             on_bank_decline=request.on_bank_decline,
             bank_notice=judged.notice,
@@ -311,6 +345,10 @@ def judge_known(known: KnownKey, digest: bytes) -> SagaKey:
     return known.key
 
 
-def _check_card(request: QuoteRequest | SettlementRequest, card: CardContext, now: dt.datetime) -> None:
+def _check_card(
+    request: QuoteRequest | SettlementRequest, card: CardContext, now: dt.datetime, stay: Admission | None = None
+) -> None:
     """Refuse a card that may not be used; a frozen insurance side is left out where the patient agreed to it."""
+    if stay is not None and card.person_id != stay.person_id:
+        raise ServiceError("STAY_CARD_OTHER", field="card")
     check_usable(card, request.card, now, without_insurance=request.consent == "without_insurance")

@@ -10,16 +10,17 @@ from settlement.cards.checks import bank_notice, insurance_notice
 from settlement.cards.model import CardContext, Covered
 from settlement.errors import ServiceError
 from settlement.ledger.records import PolicyRecord
+from settlement.ledger.stays import Admission
 from settlement.policy.book import NoPlan, PlanBook
 from settlement.policy.catalog import Catalog
-from settlement.policy.judge import Bill, Insured, judge
+from settlement.policy.judge import Bill, Insured, StayRef, judge
 from settlement.policy.plan import Person
 from settlement.policy.split import Balances, RemainderPayer, split_bill
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import QuoteRequest, SettlementRequest, Split
 
 CatalogReader = Callable[[Sequence[str], date], Awaitable[Catalog]]
-"""The catalog's word on some item codes, on a day."""
+"""The catalog's word on some item codes, up to a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,16 @@ class Splitting:
         self._catalog = catalog
 
     async def judged(
-        self, who: TerminalIdentity, request: QuoteRequest | SettlementRequest, card: CardContext
+        self,
+        who: TerminalIdentity,
+        request: QuoteRequest | SettlementRequest,
+        card: CardContext,
+        stay: Admission | None = None,
     ) -> Judged:
-        """The split by the accounts and counters of this context. Raises ``ServiceError`` PLAN_MISSING."""
+        """The split by the accounts and counters of this context. ``stay``: of which the bill is, if it is one's.
+
+        Raises ``ServiceError`` PLAN_MISSING.
+        """
         payer: RemainderPayer = request.remainder
         notice = bank_notice(card) if payer == "bank" else None
         if notice is not None:
@@ -61,6 +69,7 @@ class Splitting:
                 level=who.institution_level,
                 items=await self._catalog(codes, request.service_date),
                 remainder=payer,
+                stay=None if stay is None else StayRef(stay.stay_id, stay.admitted_on),
             )
             try:
                 split, policy = judge(bill, _insured(card, card.covered), self._plans)

@@ -27,7 +27,6 @@ from settlement.ledger.records import (
     UndoOrder,
     UndoVerdict,
 )
-from terminal_sdk.wire import FeeLine
 
 SQL = load_queries("settlement.ledger", "sql/ledger.sql")
 
@@ -127,7 +126,6 @@ class Ledger:
         return RefundFacts(
             returned_fen=row["returned_fen"],
             bank_fen=row["bank_fen"],
-            lines=msgspec.convert(row["lines"], list[FeeLine]),
             policy=msgspec.convert(row["policy"], list[PolicyRecord]),
             shares=msgspec.convert(row["shares"], list[LineShare]),
             moved=msgspec.convert(row["moved"], list[CounterMove]),

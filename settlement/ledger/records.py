@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from terminal_sdk.wire import FeeLine, RefundLine, SplitPart
+from terminal_sdk.wire import FeeLine, RefundLine, SplitPart, StayPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class CounterMove(Struct, frozen=True, kw_only=True):
 class PolicyRecord(Struct, frozen=True, kw_only=True):
     """By what the lines of one plan version and insurance year were judged, and what a refund needs to do so again.
 
-    ``counted``, ``balances``: counters and accounts just before, fen · ``moved``: what they add to counters.
+    ``counter``, ``counter_year``: under what the covered amount is counted, if it is · ``counted``, ``balances``:
+    counters and accounts just before, fen · ``moved``: what the lines add to counters.
     """
 
     plan: str
@@ -57,9 +58,19 @@ class PolicyRecord(Struct, frozen=True, kw_only=True):
     visit_type: str
     level: int
     lines: list[LineFacts]
+    counter: str | None
+    counter_year: int
     balances: dict[str, int]
     counted: dict[str, int]
     moved: list[CounterMove]
+
+
+class StayPartOf(Struct, frozen=True, kw_only=True):
+    """Of which stay, as it was at a version, a settlement is the interim or final one."""
+
+    stay_id: uuid.UUID
+    part: StayPart
+    version: int
 
 
 class HoldRequest(Struct, frozen=True, kw_only=True):
@@ -92,6 +103,7 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     parts: list[SplitPart]
     policy: list[PolicyRecord] | None
     moved: list[CounterMove]
+    stay: StayPartOf | None
     agreed: str
     on_bank_decline: str
     bank_notice: str | None
@@ -113,6 +125,7 @@ HoldOutcome = Literal[
     "card_changed",
     "counter_replayed",
     "already_settled",
+    "stay_changed",
     "busy",
     "stale",
 ]
@@ -160,7 +173,6 @@ class RefundFacts:
 
     returned_fen: int
     bank_fen: int
-    lines: list[FeeLine]
     policy: list[PolicyRecord]
     shares: list[LineShare]
     moved: list[CounterMove]

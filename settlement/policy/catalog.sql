@@ -28,10 +28,10 @@ where (excluded.valid_to, excluded.name, excluded.category, excluded.share, excl
 -- name: versions_of
 select code, valid_from, valid_to, name, category, share, ceiling_fen from catalog_item where code = $1 order by valid_from;
 
--- name: items_on
--- Of each of these codes the version that began last, up to a day.
-select distinct on (code) code, valid_from, valid_to, name, category, share, ceiling_fen from catalog_item
-where code = any ($1::text[]) and valid_from <= $2 order by code, valid_from desc;
+-- name: items_until
+-- Of each of these codes all versions that began by a day.
+select code, valid_from, valid_to, name, category, share, ceiling_fen from catalog_item
+where code = any ($1::text[]) and valid_from <= $2;
 
 -- name: everything
 select code, valid_from, valid_to, name, category, share, ceiling_fen from catalog_item order by code, valid_from;

@@ -110,9 +110,9 @@ async def versions_of(pool: asyncpg.Pool[asyncpg.Record], code: str) -> list[Ite
     return [Item(**dict(row)) for row in await pool.fetch(_SQL["versions_of"], code)]
 
 
-async def items_on(pool: asyncpg.Pool[asyncpg.Record], codes: Sequence[str], day: dt.date) -> Catalog:
-    """What the catalog says of these items on a day; those that it does not know are left out."""
-    return Catalog(Item(**dict(row)) for row in await pool.fetch(_SQL["items_on"], codes, day))
+async def items_until(pool: asyncpg.Pool[asyncpg.Record], codes: Sequence[str], day: dt.date) -> Catalog:
+    """What the catalog says of these items up to a day; those that it does not know are left out."""
+    return Catalog(Item(**dict(row)) for row in await pool.fetch(_SQL["items_until"], codes, day))
 
 
 async def export_catalog(pool: asyncpg.Pool[asyncpg.Record]) -> AsyncIterator[str]:

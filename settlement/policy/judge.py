@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +13,8 @@ from settlement.ledger.records import CounterMove, LineFacts, LineShare, PolicyR
 from settlement.policy.book import Judgement, PlanBook
 from settlement.policy.catalog import Catalog, ceiling_of
 from settlement.policy.evaluate import Outcome, Part, RemainderPayer, evaluate, judge_line
-from settlement.policy.plan import ACCOUNTS, FUNDS, Person, Rule
-from terminal_sdk.wire import FeeLine, PlanUsed, RefundLine, Split, SplitPart
+from settlement.policy.plan import ACCOUNTS, FUNDS, Person
+from terminal_sdk.wire import FeeLine, PlanUsed, RefundLine, Split, SplitPart, StayLine
 
 _PAYERS = (*FUNDS, *ACCOUNTS, "bank", "cash")
 
@@ -28,9 +29,19 @@ class Insured:
     counters: Mapping[int, Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class StayRef:
+    """An inpatient stay and the day on which it began."""
+
+    stay_id: uuid.UUID
+    admitted_on: dt.date
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bill:
-    """What is judged. ``level``: of the institution · ``items``: the catalog's word on the bill's items."""
+    """What is judged. ``level``: of the institution · ``items``: the catalog's word on the bill's items · ``stay``: of
+    which inpatient stay, if it is one's.
+    """
 
     lines: Sequence[FeeLine]
     service_date: dt.date
@@ -38,6 +49,7 @@ class Bill:
     level: int
     items: Catalog
     remainder: RemainderPayer
+    stay: StayRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +64,39 @@ class Kept:
 
 
 def judge(bill: Bill, insured: Insured, book: PlanBook) -> tuple[Split, list[PolicyRecord]]:
-    """Who pays what of a bill, by the plan of its service date. Raises ``NoPlan``."""
-    found = book.judgement(insured.plan, bill.service_date, insured.person, bill.visit_type, bill.level)
-    year = found.plan.insurance_year(bill.service_date)
-    facts = [_facts(line, bill, found.plan.lines.default_share) for line in bill.lines]
-    record = PolicyRecord(
+    """Who pays what of a bill, by the plan of its service date: of a stay's line, of the day of that service.
+
+    A stay that spans the end of an insurance year or of a plan version is judged piece by piece, in the order of the
+    days; in each the person counts as what the person is on its last day. Raises ``NoPlan``.
+    """
+    pieces: dict[tuple[str, int], list[FeeLine]] = {}
+    places: dict[dt.date, tuple[str, int]] = {}
+    for line in sorted(bill.lines, key=lambda line: _day(line, bill)):
+        day = _day(line, bill)
+        if day not in places:
+            plan = book.plan(insured.plan, day)
+            places[day] = (plan.version, plan.insurance_year(day))
+        pieces.setdefault(places[day], []).append(line)
+    judgements = [_judgement(bill, lines, insured, book) for lines in pieces.values()]
+    charge = _charge(judgements, bill.remainder)
+    return charge.split(), charge.records
+
+
+def _judgement(
+    bill: Bill, lines: Sequence[FeeLine], insured: Insured, book: PlanBook
+) -> tuple[Judgement, PolicyRecord]:
+    """By what lines of one plan version and year are judged, and the record of it before it is done."""
+    last = _day(lines[-1], bill)
+    found = book.judgement(insured.plan, last, insured.person, bill.visit_type, bill.level)
+    year = found.plan.insurance_year(last)
+    counter, counter_year = None if found.rule.counts is None else f"covered/{found.rule.counts}", year
+    if counter is not None and found.rule.scope == "stay" and bill.stay is not None:
+        counter, admitted_on = f"{counter}/{bill.stay.stay_id}", bill.stay.admitted_on
+        counter_year = book.plan(insured.plan, admitted_on).insurance_year(admitted_on)
+    counted = {fund: fen for fund in FUNDS if (fen := insured.counters.get(year, {}).get(fund, 0))}
+    if counter is not None and (fen := insured.counters.get(counter_year, {}).get(counter, 0)):
+        counted[counter] = fen
+    return found, PolicyRecord(
         plan=found.plan.code,
         version=found.plan.version,
         insurance_year=year,
@@ -64,13 +104,17 @@ def judge(bill: Bill, insured: Insured, book: PlanBook) -> tuple[Split, list[Pol
         rule=found.rule.name,
         visit_type=bill.visit_type,
         level=bill.level,
-        lines=facts,
+        lines=[_facts(line, bill, found.plan.lines.default_share) for line in lines],
+        counter=counter,
+        counter_year=counter_year,
         balances={account: fen for account, fen in insured.balances.items() if fen > 0},
-        counted=dict(insured.counters.get(year, {})),
+        counted=counted,
         moved=[],
     )
-    charge = _charge([(found, record)], bill.remainder)
-    return charge.split(), charge.records
+
+
+def _day(line: FeeLine, bill: Bill) -> dt.date:
+    return line.service_date if isinstance(line, StayLine) else bill.service_date
 
 
 def plan_used(record: PolicyRecord) -> PlanUsed:
@@ -186,9 +230,9 @@ def _charge(judgements: Sequence[tuple[Judgement, PolicyRecord]], remainder: Rem
             for line in record.lines
         ]
         before = {fund: counted.get(fund, 0) for fund in FUNDS}
-        before["covered"] = counted.get(f"covered/{found.rule.counts}", 0)
+        before["covered"] = 0 if record.counter is None else counted.get(record.counter, 0)
         outcome = evaluate(found.rule, found.plan.lines, judged, balances=balances, counted=before, remainder=remainder)
-        moved = _moved(record, found.rule, outcome)
+        moved = _moved(record, outcome)
         parts += outcome.parts
         own_expense += sum(line.own_expense_fen for line in judged)
         records.append(msgspec.structs.replace(record, balances=balances, moved=moved))
@@ -201,29 +245,26 @@ def _with(record: PolicyRecord, moves: Sequence[CounterMove]) -> dict[str, int]:
     """The counters of a record after the moves of earlier records of the same bill."""
     counted = dict(record.counted)
     for move in moves:
-        if (move.plan, move.insurance_year) == (record.plan, record.insurance_year):
+        year = record.counter_year if move.counter == record.counter else record.insurance_year
+        if (move.plan, move.insurance_year) == (record.plan, year):
             counted[move.counter] = counted.get(move.counter, 0) + move.fen
     return counted
 
 
-def _moved(record: PolicyRecord, rule: Rule, outcome: Outcome) -> list[CounterMove]:
+def _moved(record: PolicyRecord, outcome: Outcome) -> list[CounterMove]:
     """What the lines add to counters, by the names under which they are stored: funds count over all visits of the
-    year, what is covered for visits of its kind.
+    year, what is covered for visits of its kind, or for its stay.
     """
-    return [
-        CounterMove(
-            plan=record.plan,
-            insurance_year=record.insurance_year,
-            counter=f"covered/{rule.counts}" if name == "covered" else name,
-            fen=fen,
-        )
-        for name, fen in outcome.counted.items()
-        if fen
-    ]
+    moves = []
+    for name, fen in outcome.counted.items():
+        counter, year = (record.counter, record.counter_year) if name == "covered" else (name, record.insurance_year)
+        if fen and counter is not None:
+            moves.append(CounterMove(plan=record.plan, insurance_year=year, counter=counter, fen=fen))
+    return moves
 
 
 def _facts(line: FeeLine, bill: Bill, default_share: int) -> LineFacts:
-    item = bill.items.find(line.item_code, bill.service_date)
+    item = bill.items.find(line.item_code, _day(line, bill))
     category = line.category if item is None else item.category
     share = default_share if item is None else item.share
     return LineFacts(

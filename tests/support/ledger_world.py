@@ -114,6 +114,7 @@ class LedgerWorld:
             additional_fund_fen=split.additional_fund_fen,
             policy=None,
             moved=[],
+            stay=None,
             current_year_fen=split.current_year_fen,
             carried_over_fen=split.carried_over_fen,
             bank_fen=split.bank_fen,

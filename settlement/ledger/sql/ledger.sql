@@ -66,7 +66,7 @@ where u.person_id = $1 and u.acceptance_date = $2 and u.undo_id = $3;
 
 -- name: refund_facts
 -- What a refund of a bill that a plan judged is worked out from; no row where none did.
-select returned_fen, bank_fen, lines, policy, shares, moved from refund_facts($1, $2, $3);
+select returned_fen, bank_fen, policy, shares, moved from refund_facts($1, $2, $3);
 
 -- name: receipt_facts
 -- Everything a receipt shows but the patient's name; $3 is the settlement, reversal or refund. An undo shows what it gave

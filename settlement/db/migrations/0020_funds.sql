@@ -70,7 +70,8 @@ alter table settlement
         check (pooled_fund_fen + additional_fund_fen + current_year_fen + carried_over_fen + bank_fen + cash_fen = bill_fen),
     add constraint insurance_pays_no_own_expense check (pooled_fund_fen + additional_fund_fen + current_year_fen
                                                         + carried_over_fen <= bill_fen - own_expense_fen),
-    add constraint settlement_visit_type_check check (visit_type in ('outpatient', 'emergency', 'pharmacy')),
+    add constraint settlement_visit_type_check 
+        check (visit_type in ('outpatient', 'emergency', 'pharmacy', 'inpatient', 'home_sickbed')),
     add constraint consent_means_without_insurance
         check (consent is null or pooled_fund_fen + additional_fund_fen + current_year_fen + carried_over_fen = 0);
 
@@ -103,10 +104,10 @@ comment on table undo_line is
      lines that are kept move to where they stand without the others: there an amount may be below zero.';
 
 alter type settlement_request add attribute pooled_fund_fen bigint, add attribute additional_fund_fen bigint,
-    add attribute policy jsonb, add attribute moved jsonb;
+    add attribute policy jsonb, add attribute moved jsonb, add attribute stay jsonb;
 comment on type settlement_request is
     'issuer: the bank of the card; bank_code: over whose link it is asked (its own, or the switch). moved: what the bill adds to
-     counters, [{plan, insurance_year, counter, fen}].';
+     counters, [{plan, insurance_year, counter, fen}]. stay: {stay_id, part, version} of a stay''s interim or final settlement.';
 alter type undo_request add attribute shares jsonb, add attribute counters jsonb, add attribute own_expense_fen bigint,
     add attribute returned_before_fen bigint;
 comment on type undo_request is
@@ -287,6 +288,7 @@ create or replace function judge_holds(p_items settlement_request[]) returns set
                then 'card_changed'
                when r.card_counter is not null and r.card_counter <= c.last_counter then 'counter_replayed'
                when claimed.settlement_id is not null then 'already_settled'
+               when r.stay is not null and not stay_stands(r.person_id, r.stay) then 'stay_changed'
                when a.counting_settlement is not null and r.moved <> '[]' then 'busy'
                when a.version <> r.account_version then 'stale'
                else 'held'
@@ -393,6 +395,12 @@ begin
     where a.person_id = r.person_id;
 
     foreach r in array accepted loop
+        if r.stay is not null then
+            insert into stay_settlement values (r.person_id, (r.stay ->> 'stay_id')::uuid, r.settlement_id, r.acceptance_date,
+                                                r.stay ->> 'part');
+            update stay t set version = t.version + 1
+            where t.person_id = r.person_id and t.stay_id = (r.stay ->> 'stay_id')::uuid;
+        end if;
         if r.moved <> '[]' then
             perform move_counters(r.person_id, r.acceptance_date, r.settlement_id, 'hold', r.settlement_id,
                 array(select m from jsonb_populate_recordset(null::counter_move, r.moved) m), r.accepted_at);
@@ -503,6 +511,22 @@ returns table (line_no int, payer text, paid_fen bigint, left_fen bigint) langua
         where u.person_id = p_person_id and u.acceptance_date = p_acceptance_date and u.settlement_id = p_settlement_id
         group by 1, 2) g on g.line_no = v.line_no and g.payer = v.payer;
 $$;
+
+create or replace function undo_line_guard() returns trigger language plpgsql as $$
+-- No line gives back more than each of its payers paid. (All shares of the bill at once: a stay has thousands of lines.)
+declare
+    wrong text;
+begin
+    select a.settlement_id || ' line ' || l.line_no || ' ' || l.payer into wrong
+    from (select distinct person_id, acceptance_date, settlement_id from added) a
+    cross join lateral line_shares(a.person_id, a.acceptance_date, a.settlement_id) l
+    where l.left_fen < 0
+    limit 1;
+    if wrong is not null then
+        raise exception 'more would be given back than was paid: settlement %', wrong using errcode = 'restrict_violation';
+    end if;
+    return null;
+end $$;
 
 create function own_expense_left(s settlement) returns bigint language sql stable as $$
 -- The class C share (fen) of what was not given back yet of a bill that a plan judged; null where none did.
@@ -681,11 +705,11 @@ begin
 end $$;
 
 create function refund_facts(p_person_id bigint, p_acceptance_date date, p_settlement_id uuid)
-returns table (returned_fen bigint, bank_fen bigint, lines jsonb, policy jsonb, shares jsonb, moved jsonb)
+returns table (returned_fen bigint, bank_fen bigint, policy jsonb, shares jsonb, moved jsonb)
 language sql stable as $$
 -- What a refund of a bill that a plan judged is worked out from: what was returned so far, who still pays what of each line,
 -- and what the bill still adds to counters. No row where no plan judged it.
-    select s.returned_fen, s.bank_fen, sb.lines, sb.policy,
+    select s.returned_fen, s.bank_fen, sb.policy,
            (select coalesce(jsonb_agg(jsonb_build_object('line_no', l.line_no, 'payer', l.payer, 'amount_fen', l.left_fen)), '[]')
             from line_shares(s.person_id, s.acceptance_date, s.settlement_id) l),
            (select coalesce(jsonb_agg(c), '[]') from counters_left(s.person_id, s.acceptance_date, s.settlement_id) c)

@@ -40,6 +40,8 @@ _SETTLEMENT = ("person_id", "acceptance_date", "settlement_id")
 
 SEALED_TABLES = (
     SealedTable("account_credit", 1, ("person_id", "credit_id")),
+    SealedTable("account_year", 1, ("person_id", "insurance_year")),
+    SealedTable("account_year_sweep", 1, ("person_id", "insurance_year", "sweep_id")),
     SealedTable("hold", 1, (*_SAGA, "account")),
     SealedTable("hold_end", 1, (*_SAGA, "account")),
     SealedTable("leg", 1, (*_SAGA, "leg")),

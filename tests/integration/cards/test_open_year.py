@@ -19,7 +19,7 @@ from settlement.businessdate import SHANGHAI
 from settlement.cards.credit_file import read_credits
 from settlement.cards.issuing import issue_virtual
 from settlement.cards.year_turn import YearTurn
-from settlement.cli.accounts import accounts
+from settlement.cli.main import main
 from settlement.clock import SystemClock
 from settlement.config import Settings
 from settlement.ledger import years
@@ -42,8 +42,8 @@ class Office:
         self.pool = base.pool
 
     async def run(self, *arguments: str) -> Result:
-        command = ["open-year", *arguments]
-        return await asyncio.to_thread(CliRunner().invoke, accounts, command, obj=self.settings, catch_exceptions=False)
+        command = ["accounts", "open-year", *arguments]
+        return await asyncio.to_thread(CliRunner().invoke, main, command, obj=self.settings, catch_exceptions=False)
 
     async def persons(self, count: int, credit_fen: int = 0) -> dict[int, str]:
         """New persons with so much on the current-year account: person → ID number."""

@@ -10,6 +10,7 @@ import click
 from settlement import __version__
 
 _COMMANDS: Final = {
+    "accounts": ("settlement.cli.accounts", "accounts", "The turn of the insurance year."),
     "bank-faults": ("settlement.cli.bank_faults", "bank_faults", "Have a running bank host misbehave."),
     "bank-host": ("settlement.cli.bank_host", "bank_host", "Play one or several of the banks, with faults on demand."),
     "cards": ("settlement.cli.cards", "cards", "Persons and their social security cards."),

@@ -24,6 +24,8 @@ DISTRIBUTED: Final = {
     "card_event": "person_id",
     "insurance_accounts": "person_id",
     "account_credit": "person_id",
+    "account_year": "person_id",
+    "account_year_sweep": "person_id",
     "person_coverage": "person_id",
     "stay": "person_id",
     "stay_batch": "person_id",

@@ -36,5 +36,6 @@ class SetClock(SystemClock):
 
 def new_id_number() -> str:
     """An ID number that no other test uses."""
-    first = f"31010119800101{next(_serial):03d}"
+    place, number = divmod(next(_serial), 1_000)
+    first = f"{310101 + place}19800101{number:03d}"
     return first + numbers.id_check_character(first)

@@ -13,6 +13,7 @@ import msgspec
 
 from settlement.ledger.ledger import Ledger
 from settlement.ledger.records import BankEvidence, HoldRequest, SagaKey, UndoOrder, UndoVerdict
+from settlement.ledger.years import Opened, Opening, YearBook
 from settlement.policy.book import PlanBook
 from settlement.policy.catalog import Catalog
 from settlement.policy.judge import Bill, Insured, judge, judge_refund
@@ -81,6 +82,22 @@ class LedgerWorld:
             NOW,
         )
         return booked
+
+    async def open_year(self, person_id: int, year: int, credit_fen: int = 0, *, began_at: dt.datetime = NOW) -> Opened:
+        """Turn a person's insurance year."""
+        async with self.pool.acquire() as connection:
+            opening = Opening(person_id, uuid.uuid4(), credit_fen)
+            (opened,) = await YearBook(connection).open(
+                year, [opening], reason="test", began_at=began_at, posting_date=TODAY, now=NOW
+            )
+            return opened
+
+    async def sweep(self, person_id: int, year: int) -> int:
+        """Carry over what came back to a person late; returns how much (fen)."""
+        async with self.pool.acquire() as connection:
+            items = [(person_id, uuid.uuid4())]
+            found = await YearBook(connection).sweep(year, items, posting_date=TODAY, now=NOW)
+            return found.get(person_id, 0)
 
     async def request(self, person_id: int, lines: list[FeeLine], **changes: Any) -> HoldRequest:
         """A hold request split by the person's present balances; ``changes`` replace single fields."""

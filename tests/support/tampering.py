@@ -7,7 +7,7 @@ import asyncpg
 from settlement.ledger.seals.tables import SEALED_TABLES
 
 GUARDED = [*(table.name for table in SEALED_TABLES), "seal", "seal_leaf"]
-_CHILDREN_FIRST = ["seal_leaf", "leg_move", "hold_end", "undo_line", "undo"]
+_CHILDREN_FIRST = ["seal_leaf", "leg_move", "hold_end", "undo_line", "undo", "account_year_sweep"]
 _KEPT_FOR_THE_SAGA = "leg"
 """Its guard numbers the moves; it is put aside for the moment of a change only."""
 

@@ -80,3 +80,15 @@ select note_coverage($1, $2, $3, $4, $5, $6, $7);
 -- What was noted of a person's coverage, as it stands, oldest first.
 select distinct on (valid_from) valid_from, plan, status, retired_on, at_work_by
 from person_coverage where person_id = $1 order by valid_from, coverage_no desc;
+
+-- name: find_by_id_number
+-- The persons of many ID numbers, by their blind indexes.
+select k.ord, i.person_id
+from unnest($1::bytea[]) with ordinality as k (blind_index, ord)
+join person_index i on i.blind_index = k.blind_index;
+
+-- name: find_by_card_number
+-- The persons of many card numbers, by their blind indexes; void and lost cards name their person too.
+select k.ord, i.person_id
+from unnest($1::bytea[]) with ordinality as k (blind_index, ord)
+join card_index i on i.blind_index = k.blind_index;

@@ -41,6 +41,8 @@ _UNDO = ("person_id", "acceptance_date", "undo_id")
 
 SEALED_TABLES = (
     SealedTable("account_credit", 1, ("person_id", "credit_id")),
+    SealedTable("account_year", 1, ("person_id", "insurance_year")),
+    SealedTable("account_year_sweep", 1, ("person_id", "insurance_year", "sweep_id")),
     SealedTable("accumulator_move", 1, (*_SAGA, "cause", "plan", "insurance_year", "counter")),
     SealedTable("hold", 1, (*_SAGA, "account")),
     SealedTable("hold_end", 1, (*_SAGA, "account")),

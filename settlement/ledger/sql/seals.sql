@@ -4,6 +4,20 @@ select tx, credited_at as happened_at, concat_ws('/', person_id, credit_id) as r
        json_build_array('account_credit', 1, person_id, credit_id, account, amount_fen, reason, credited_at)::text as content
 from account_credit
 
+-- name: account_year_v1
+-- The turn of a person's insurance year.
+select tx, opened_at as happened_at, concat_ws('/', person_id, insurance_year) as row_key,
+       json_build_array('account_year', 1, person_id, insurance_year, turn_id, rolled_fen, credited_fen, account_version,
+                        freed_fen, credits_fen, posting_date, opened_at)::text as content
+from account_year
+
+-- name: account_year_sweep_v1
+-- Money of older years carried over after the turn.
+select tx, swept_at as happened_at, concat_ws('/', person_id, insurance_year, sweep_id) as row_key,
+       json_build_array('account_year_sweep', 1, person_id, insurance_year, sweep_id, rolled_fen, posting_date,
+                        swept_at)::text as content
+from account_year_sweep
+
 -- name: accumulator_move_v1
 -- What a bill, or what takes it back, does to a counter.
 select tx, moved_at as happened_at,

@@ -27,6 +27,59 @@ full join (select * from transfer where debit_account = 'fund/personal_accounts'
 where c.amount_fen is distinct from x.amount_fen
 limit 50;
 
+-- name: year_turns
+-- Every turn of a person's year and every sweep has exactly the transfers that it says, and no rollover is without one.
+with said as (
+    select y.person_id, y.posting_date, y.turn_id as saga_id, v.part, v.debit_account, v.credit_account, v.fen
+    from account_year y
+    cross join lateral (values
+        ('rollover', 'person/current_year', 'person/carried_over', y.rolled_fen),
+        ('current_year', 'fund/personal_accounts', 'person/current_year', y.credited_fen))
+        v (part, debit_account, credit_account, fen)
+    where v.fen > 0
+    union all
+    select w.person_id, w.posting_date, w.sweep_id, 'rollover', 'person/current_year', 'person/carried_over', w.rolled_fen
+    from account_year_sweep w),
+posted as (
+    select x.* from transfer x
+    where x.part = 'rollover'
+       or exists (select from account_year y where y.person_id = x.person_id and y.turn_id = x.saga_id)
+       or exists (select from account_year_sweep w where w.person_id = x.person_id and w.sweep_id = x.saga_id))
+select 'turn ' || coalesce(d.saga_id, x.saga_id) || ' of person ' || coalesce(d.person_id, x.person_id) || ': '
+       || coalesce(d.part, x.part) || ' says ' || coalesce(d.fen, 0) || ', posted ' || coalesce(x.amount_fen, 0)
+       || coalesce(' from ' || x.debit_account || ' to ' || x.credit_account, '') as finding
+from said d
+full join posted x on x.person_id = d.person_id and x.saga_id = d.saga_id and x.part = d.part
+                  and x.posting_date = d.posting_date
+where (d.fen, d.debit_account, d.credit_account) is distinct from (x.amount_fen, x.debit_account, x.credit_account)
+limit 50;
+
+-- name: opened_years
+-- The year that a person's accounts are in is the last that was opened.
+select 'person ' || a.person_id || ': in year ' || coalesce(a.opened_year::text, 'none') || ', opened '
+       || coalesce(y.last_year::text, 'none') as finding
+from insurance_accounts a
+left join (select person_id, max(insurance_year) as last_year from account_year group by person_id) y using (person_id)
+where a.opened_year is distinct from y.last_year
+limit 50;
+
+-- name: year_sweeps
+-- No year sweeps more than bills of older years have given back since it was opened.
+with swept as (
+    select y.person_id, y.insurance_year, y.account_version, y.freed_fen, sum(w.rolled_fen) as fen
+    from account_year y
+    join account_year_sweep w on w.person_id = y.person_id and w.insurance_year = y.insurance_year
+    group by y.person_id, y.insurance_year)
+select 'person ' || s.person_id || ' year ' || s.insurance_year || ': swept ' || s.fen || ', came back '
+       || f.freed_fen - s.freed_fen as finding
+from (select distinct insurance_year from swept) n
+cross join lateral freed_by_bills(
+    array(select s.person_id from swept s where s.insurance_year = n.insurance_year order by s.person_id),
+    array(select s.account_version from swept s where s.insurance_year = n.insurance_year order by s.person_id)) f
+join swept s on s.person_id = f.person_id and s.insurance_year = n.insurance_year
+where s.fen > f.freed_fen - s.freed_fen
+limit 50;
+
 -- name: held_balances
 -- A person's held balance equals the holds that have not ended.
 select 'person ' || a.person_id || ' ' || v.account || ': held ' || v.held || ', open holds say ' || coalesce(h.fen, 0) as finding

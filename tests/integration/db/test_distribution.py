@@ -21,6 +21,8 @@ HOT_READS = {
     "find_keys": LEDGER["find_keys"],
     "find_saga": LEDGER["find_saga"],
     "person": CARDS["person"],
+    "find_by_id_number": CARDS["find_by_id_number"],
+    "find_by_card_number": CARDS["find_by_card_number"],
 }
 
 BY_KEY = "; ".join(f"set {name} = {value}" for name, value in pool.PLANS_BY_KEY.items())
@@ -34,6 +36,7 @@ SAMPLES = {
     "uuid": "'00000000-0000-0000-0000-000000000000'",
     "bigint[]": "array[1]",
     "text[]": "array['x']",
+    "bytea[]": "array['x'::bytea]",
     "date[]": "array[current_date]",
     "uuid[]": "array['00000000-0000-0000-0000-000000000000'::uuid]",
 }

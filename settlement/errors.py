@@ -82,6 +82,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "STAY_EMPTY": (409, "Nothing of the stay is to be settled up to that day."),
     "STAY_TOTAL_DIFFERS": (409, "total_fen is not the sum of the open fees; compare them with the stay's."),
     "STAY_CHANGED": (409, "Fees of the stay have changed meanwhile; ask for a new trial."),
+    "DEPOSIT_IN_USE": (409, "A bill of the stay uses the deposit; reverse that first."),
     "STAY_CARD_OTHER": (409, "This card is not of the person who was admitted."),
     "SETTLEMENT_UNKNOWN": (404, "This institution has no such settlement."),
     "REFUND_UNKNOWN": (404, "This institution has no such refund."),

@@ -101,8 +101,8 @@ class QuoteRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     consent: Consent | None = None
 
 
-Payer = Literal["pooled_fund", "additional_fund", "current_year", "carried_over", "bank", "cash"]
-"""The insurance funds, the person's two insurance accounts, the bank account, cash."""
+Payer = Literal["pooled_fund", "additional_fund", "current_year", "carried_over", "deposit", "bank", "cash"]
+"""The insurance funds, the person's two insurance accounts, the deposit of a stay, the bank account, cash."""
 
 
 class SplitPart(Struct, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ class SplitPart(Struct, frozen=True, kw_only=True):
 
 
 class Split(Struct, frozen=True, kw_only=True):
-    """Who pays what, in fen. The six payers sum to ``total_fen``; ``own_expense_fen`` is the class C share of it."""
+    """Who pays what, in fen. The seven payers sum to ``total_fen``; ``own_expense_fen`` is the class C share of it."""
 
     total_fen: int
     own_expense_fen: int
@@ -128,6 +128,7 @@ class Split(Struct, frozen=True, kw_only=True):
     cash_fen: int
     pooled_fund_fen: int = 0
     additional_fund_fen: int = 0
+    deposit_fen: int = 0
     parts: list[SplitPart] = []
 
 
@@ -341,14 +342,17 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 StayType = Literal["inpatient", "home_sickbed"]
 StayPart = Literal["interim", "final"]
+StayBill = Literal["interim", "final", "deposit"]
+"""The settlements of a stay; a deposit 预交金 is one too, which the bank account pays before there are fees."""
 StayState = Literal["admitted", "discharging", "discharged", "cancelled"]
 """admitted: fees may come · discharging: the final settlement is not final yet · discharged: it is settled; taken back,
 the stay is admitted again · cancelled: the admission was taken back."""
 
 
 class StayLine(FeeLine, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fee line of a stay, with the day of the service."""
+    """A fee line of a stay, with the day of the service. Numbers above 99,000 are those of deposits."""
 
+    line_no: Annotated[int, Meta(ge=1, le=99_000)]
     service_date: dt.date
 
 
@@ -413,6 +417,20 @@ class StaySettlementRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     wait_ms: Annotated[int, Meta(ge=0, le=30_000)] = 10_000
 
 
+class DepositRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a deposit for a stay from the patient's bank account. The card's proof names the stay's number, this amount
+    as the total, and ``ceiling:<amount_fen>`` as what was agreed. The rest as in ``SettlementRequest``.
+    """
+
+    idempotency_key: IdempotencyKey
+    card: CardRef
+    amount_fen: PositiveFen
+    proof: Proof
+    pin_block: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")] | None = None
+    deadline_ms: Annotated[int, Meta(ge=1_000, le=150_000)] = 150_000
+    wait_ms: Annotated[int, Meta(ge=0, le=30_000)] = 10_000
+
+
 class StayBatch(Struct, frozen=True, kw_only=True):
     """A batch of fees, in fen."""
 
@@ -427,12 +445,14 @@ class StaySettlement(Struct, frozen=True, kw_only=True):
     """A settlement of a stay that is open or stands; what was declined or taken back is left out."""
 
     settlement_id: str
-    part: StayPart
+    part: StayBill
     settled: bool
 
 
 class Stay(Struct, frozen=True, kw_only=True):
-    """A stay. ``open_lines``, ``open_fen``: what is still to be settled."""
+    """A stay. ``open_lines``, ``open_fen``: what is still to be settled · ``deposit_left_fen``: what of its deposits
+    was neither used nor given back.
+    """
 
     stay_id: str
     stay_no: str
@@ -443,6 +463,7 @@ class Stay(Struct, frozen=True, kw_only=True):
     open_lines: int
     open_fen: int
     settlements: list[StaySettlement]
+    deposit_left_fen: int = 0
 
 
 class EnrolRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

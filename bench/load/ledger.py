@@ -73,6 +73,7 @@ def hold_request(person_id: int, payment: Payment, visit_no: str, settings: Sett
         bill_fen=split.total_fen,
         pooled_fund_fen=0,
         additional_fund_fen=0,
+        deposit_fen=0,
         policy=None,
         moved=[],
         stay=None,

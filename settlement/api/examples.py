@@ -181,6 +181,13 @@ REQUESTS: dict[str, msgspec.Struct] = {
         quote="eyJ2IjoxLCJ0IjoiTVoyMDE5…",
         pin_block="8d" * 16,
     ),
+    "deposit": wire.DepositRequest(
+        idempotency_key=_KEY,
+        card=_CARD,
+        amount_fen=100000,
+        proof=wire.CardProof(counter=17, signed_at_ms=1546392615000, signature="b4" * 64),
+        pin_block="8d" * 16,
+    ),
     "cancelStay": wire.CancellationRequest(idempotency_key=_UNDO_KEY),
 }
 """By operation; the others have no body."""
@@ -216,6 +223,7 @@ ANSWERS: dict[str, msgspec.Struct] = {
     "withdrawFees": _STAY,
     "trial": _QUOTE,
     "settleStay": _SETTLEMENT,
+    "deposit": _SETTLEMENT,
     "cancelStay": _STAY,
     "receipt": wire.Receipt(
         receipt_id=_ID,

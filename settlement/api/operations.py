@@ -119,7 +119,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=wire.Reversal,
         parameters=(_SETTLEMENT_ID,),
         pending=True,
-        errors=("SETTLEMENT_UNKNOWN", "IDEMPOTENCY_KEY_REUSED"),
+        errors=("SETTLEMENT_UNKNOWN", "IDEMPOTENCY_KEY_REUSED", "DEPOSIT_IN_USE"),
     ),
     Operation(
         name="reverseByKey",
@@ -131,7 +131,7 @@ OPERATIONS: tuple[Operation, ...] = (
         request=wire.ReversalByKeyRequest,
         answer=wire.Reversal,
         pending=True,
-        errors=("IDEMPOTENCY_KEY_REUSED",),
+        errors=("IDEMPOTENCY_KEY_REUSED", "DEPOSIT_IN_USE"),
     ),
     Operation(
         name="reversal",
@@ -166,6 +166,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "REFUND_EXCEEDS_LINE",
             "PLAN_MISSING",
             "PERSON_BUSY",
+            "DEPOSIT_IN_USE",
         ),
     ),
     Operation(

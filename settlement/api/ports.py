@@ -90,6 +90,12 @@ class Engine(Protocol):
         """Settle a stay's open fees, or give the first answer again under a known key."""
         ...
 
+    async def deposit(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.DepositRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
+        """Take a deposit for a stay, or give the first answer again under a known key."""
+        ...
+
     async def cancel_stay(
         self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.CancellationRequest
     ) -> wire.Stay:

@@ -34,6 +34,7 @@ class StayHandlers:
             "withdrawFees": self.withdraw_fees,
             "trial": self.trial,
             "settleStay": self.settle,
+            "deposit": self.deposit,
             "cancelStay": self.cancel,
         }
 
@@ -65,6 +66,11 @@ class StayHandlers:
         """POST /v1/stays/{stay_id}/settlements."""
         request = call.body(wire.StaySettlementRequest)
         return settlement_answer(await self._engine.settle_stay(call.who, _stay_id(call), request, call.waits))
+
+    async def deposit(self, call: Call) -> web.Response:
+        """POST /v1/stays/{stay_id}/deposits."""
+        request = call.body(wire.DepositRequest)
+        return settlement_answer(await self._engine.deposit(call.who, _stay_id(call), request, call.waits))
 
     async def cancel(self, call: Call) -> web.Response:
         """POST /v1/stays/{stay_id}/cancellation."""

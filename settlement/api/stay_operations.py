@@ -119,6 +119,31 @@ STAY_OPERATIONS: tuple[Operation, ...] = (
         ),
     ),
     Operation(
+        name="deposit",
+        method="POST",
+        path="/v1/stays/{stay_id}/deposits",
+        summary="Take a deposit (预交金)",
+        description="From the patient's bank account, as a settlement of its own, with a receipt. Interim and final "
+        "settlements use what is left of the stay's deposits before the bank account is asked; what the final one "
+        "leaves (`deposit_left_fen` of the stay) is given back by a refund of the deposit's line. A deposit that a "
+        "bill uses is reversed or refunded only after that bill.",
+        request=wire.DepositRequest,
+        answer=wire.Settlement,
+        parameters=(_STAY_ID,),
+        pending=True,
+        errors=(
+            *CARD,
+            *SETTLING,
+            "STAY_UNKNOWN",
+            "STAY_CHANGED",
+            "STAY_CARD_OTHER",
+            "STAY_CANCELLED",
+            "NO_BANK_ACCOUNT",
+            "FINANCIAL_NOT_ACTIVE",
+            "FINANCIAL_FROZEN",
+        ),
+    ),
+    Operation(
         name="cancelStay",
         method="POST",
         path="/v1/stays/{stay_id}/cancellation",

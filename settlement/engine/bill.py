@@ -9,6 +9,7 @@ import msgspec
 from settlement.errors import ServiceError
 from terminal_sdk.crypto import sm3
 from terminal_sdk.wire import (
+    DepositRequest,
     QuoteRequest,
     RefundRequest,
     ReversalByKeyRequest,
@@ -54,7 +55,12 @@ def bill_digest(institution_id: str, request: QuoteRequest | SettlementRequest) 
 
 
 def request_digest(
-    request: SettlementRequest | StaySettlementRequest | ReversalRequest | ReversalByKeyRequest | RefundRequest,
+    request: SettlementRequest
+    | StaySettlementRequest
+    | DepositRequest
+    | ReversalRequest
+    | ReversalByKeyRequest
+    | RefundRequest,
 ) -> bytes:
     """SM3 by which a repeated key is compared with its first body.
 

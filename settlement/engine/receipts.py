@@ -37,6 +37,7 @@ _PAYERS = {
     "additional_fund": "附加基金",
     "current_year": "当年账户",
     "carried_over": "历年账户",
+    "deposit": "预交金",
     "bank": "银行卡",
     "cash": "现金",
 }
@@ -110,6 +111,7 @@ def _payers(receipt: Receipt) -> Iterator[str]:
         ("附加基金支付", split.additional_fund_fen),
         ("当年账户支付", split.current_year_fen),
         ("历年账户支付", split.carried_over_fen),
+        ("预交金抵扣", split.deposit_fen),
         ("银行卡支付", split.bank_fen),
         ("现金支付", split.cash_fen),
         ("其中自费(丙类)", split.own_expense_fen),

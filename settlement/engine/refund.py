@@ -87,7 +87,13 @@ class Refunding:
         )
 
 
-def _refusal(verdict: UndoVerdict, request: RefundRequest) -> ServiceError:
+def deposit_used(verdict: UndoVerdict) -> ServiceError:
+    """Why a deposit, or so much of it, is not given back."""
+    text = f"Of the stay's deposits {verdict.left_fen} fen are not used; reverse the bill that uses more first."
+    return ServiceError("DEPOSIT_IN_USE", text)
+
+
+def _refusal(verdict: UndoVerdict, request: RefundRequest) -> ServiceError:  # noqa: PLR0911 - one return per outcome
     match verdict.outcome:
         case "not_settled_yet":
             return ServiceError("REFUND_TOO_EARLY", retry_after_ms=1_000)
@@ -102,6 +108,8 @@ def _refusal(verdict: UndoVerdict, request: RefundRequest) -> ServiceError:
                 f"Of line {verdict.line_no}, {verdict.left_fen} fen can still be refunded.",
                 field=f"lines[{place}].amount_fen",
             )
+        case "deposit_used":
+            return deposit_used(verdict)
         case "again":
             return ServiceError("PERSON_BUSY", "Other refunds of it came first; try again.", retry_after_ms=1_000)
         case _:

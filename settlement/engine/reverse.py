@@ -10,6 +10,7 @@ from settlement.engine.background import Background
 from settlement.engine.bill import request_digest
 from settlement.engine.context import EngineContext
 from settlement.engine.moves import BANK
+from settlement.engine.refund import deposit_used
 from settlement.engine.undo import carry_back, undo_order
 from settlement.errors import ServiceError
 from settlement.ledger.records import SagaKey
@@ -78,6 +79,8 @@ class Reversing:
                 # The bank's approval is durable: it is captured, then reversed as a settled bill.
                 await self._capture(key, attempt)
                 continue
+            if verdict.outcome == "deposit_used":
+                raise deposit_used(verdict)
             if verdict.outcome == "key_reused":
                 raise ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")
             place = SagaKey(key.person_id, key.acceptance_date, verdict.saga_id)

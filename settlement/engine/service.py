@@ -40,6 +40,7 @@ from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import (
     AdmissionRequest,
     CancellationRequest,
+    DepositRequest,
     FeesRequest,
     Quote,
     QuoteRequest,
@@ -122,6 +123,15 @@ class SettlementEngine:
         with _outages_told():
             with _nothing_done():
                 accepted = await self._stays.settle(who, stay_id, request)
+            return await self._told(accepted, request.wait_ms, waits)
+
+    async def deposit(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: DepositRequest, waits: Waits = ALWAYS
+    ) -> Settlement:
+        """Take a deposit for a stay, or give the first answer again; as ``settle``."""
+        with _outages_told():
+            with _nothing_done():
+                accepted = await self._stays.deposit(who, stay_id, request)
             return await self._told(accepted, request.wait_ms, waits)
 
     async def trial(self, who: TerminalIdentity, stay_id: uuid.UUID, request: TrialRequest) -> Quote:

@@ -24,7 +24,7 @@ from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKe
 from settlement.ledger.stays import Admission
 from settlement.policy.judge import plan_used
 from settlement.terminals import TerminalIdentity
-from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, StayPart
+from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, StayBill
 
 _BUSY_RETRY_MS = 1_000
 
@@ -51,11 +51,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class InStay:
-    """Of which stay a bill is the interim or final settlement; ``digest``: of the request that asked for it."""
+    """Of which stay a bill is the interim or final settlement, or a deposit. ``digest``: of the request for it ·
+    ``deposit_fen``: what of the stay's deposits it may use.
+    """
 
     stay: Admission
-    part: StayPart
+    part: StayBill
     digest: bytes
+    deposit_fen: int = 0
 
     def part_of(self) -> StayPartOf:
         """As the ledger takes it."""
@@ -94,13 +97,17 @@ class Settling:
         self._gate = PersonGate()
         self._splitting = Splitting(context.plans, context.catalog)
 
-    async def quote(self, who: TerminalIdentity, request: QuoteRequest, stay: Admission | None = None) -> Quote:
-        """Say who would pay what, bind it to this bill, and let it expire. Changes nothing. ``stay``: whose it is."""
+    async def quote(
+        self, who: TerminalIdentity, request: QuoteRequest, stay: Admission | None = None, deposit_fen: int = 0
+    ) -> Quote:
+        """Say who would pay what, bind it to this bill, and let it expire. Changes nothing. ``stay``,
+        ``deposit_fen``: whose it is, and what of its deposits may be used.
+        """
         if stay is None:
             check_bill(request, self._context.today())
         card = await self._load(request)
         _check_card(request, card, self._context.clock.now(), stay)
-        return self._offer(who, request, card, await self._splitting.judged(who, request, card, stay))
+        return self._offer(who, request, card, await self._splitting.judged(who, request, card, stay, deposit_fen))
 
     async def settle(
         self, who: TerminalIdentity, request: SettlementRequest, in_stay: InStay | None = None
@@ -185,7 +192,7 @@ class Settling:
         # The balances were read before this bill's turn came; they may be outdated either way.
         judged_at_its_turn = False
         for _ in range(self._context.limits.hold_attempts):
-            judged = await self._splitting.judged(who, request, card, None if in_stay is None else in_stay.stay)
+            judged = await self._judged(who, request, card, in_stay)
             if judged.split.bank_fen > agreement.bank_fen:
                 if judged_at_its_turn:
                     raise ServiceError("AGREEMENT_EXCEEDED", quote=self._offer(who, request, card, judged))
@@ -204,6 +211,13 @@ class Settling:
                 return Accepted(verdict.key, None, AGAIN)
             card, judged_at_its_turn = fresh, True
         raise ServiceError("PERSON_BUSY", retry_after_ms=_BUSY_RETRY_MS)
+
+    async def _judged(
+        self, who: TerminalIdentity, request: SettlementRequest, card: CardContext, in_stay: InStay | None
+    ) -> Judged:
+        if in_stay is None:
+            return await self._splitting.judged(who, request, card)
+        return await self._splitting.judged(who, request, card, in_stay.stay, in_stay.deposit_fen)
 
     async def _load(self, request: QuoteRequest | SettlementRequest) -> CardContext:
         return await self._context.cards.load(request.card.card_number, request.service_date)
@@ -316,6 +330,7 @@ class Settling:
             additional_fund_fen=split.additional_fund_fen,
             current_year_fen=split.current_year_fen,
             carried_over_fen=split.carried_over_fen,
+            deposit_fen=split.deposit_fen,
             bank_fen=split.bank_fen,
             cash_fen=split.cash_fen,
             lines=request.lines,

@@ -15,10 +15,12 @@ from settlement.policy.book import NoPlan, PlanBook
 from settlement.policy.catalog import Catalog
 from settlement.policy.judge import Bill, Insured, StayRef, judge
 from settlement.policy.plan import Person
-from settlement.policy.split import Balances, RemainderPayer, split_bill
+from settlement.policy.split import Balances, RemainderPayer, split_bill, use_deposit
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import QuoteRequest, SettlementRequest, Split
 
+DEPOSIT = "deposit"
+"""The visit type of a stay's deposit: no insurance pays it, and no plan judges it."""
 CatalogReader = Callable[[Sequence[str], date], Awaitable[Catalog]]
 """The catalog's word on some item codes, up to a day."""
 
@@ -45,17 +47,21 @@ class Splitting:
         request: QuoteRequest | SettlementRequest,
         card: CardContext,
         stay: Admission | None = None,
+        deposit_fen: int = 0,
     ) -> Judged:
-        """The split by the accounts and counters of this context. ``stay``: of which the bill is, if it is one's.
+        """The split by the accounts and counters of this context. ``stay``: of which the bill is, if it is one's ·
+        ``deposit_fen``: what of its deposits may be used.
 
         Raises ``ServiceError`` PLAN_MISSING.
         """
         payer: RemainderPayer = request.remainder
         notice = bank_notice(card) if payer == "bank" else None
         if notice is not None:
+            if request.visit_type == DEPOSIT:
+                raise ServiceError(notice)
             payer = "cash"
         policy = None
-        if insurance_notice(card) is not None:
+        if insurance_notice(card) is not None or request.visit_type == DEPOSIT:
             split = split_bill(request.lines, Balances(0, 0, card.account_version), payer)
         elif card.covered is None:
             balances = Balances(card.current_year_available_fen, card.carried_over_available_fen, card.account_version)
@@ -75,6 +81,8 @@ class Splitting:
                 split, policy = judge(bill, _insured(card, card.covered), self._plans)
             except NoPlan as error:
                 raise ServiceError("PLAN_MISSING", field="visit_type") from error
+        if deposit_fen:
+            split = use_deposit(split, deposit_fen)
         return Judged(split, notice if split.cash_fen else None, policy)
 
 

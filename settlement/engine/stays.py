@@ -12,6 +12,7 @@ from settlement.cards.checks import check_usable
 from settlement.engine.bill import request_digest
 from settlement.engine.context import EngineContext
 from settlement.engine.settle import Accepted, InStay, Settling, judge_known
+from settlement.engine.splitting import DEPOSIT
 from settlement.engine.waits import AGAIN
 from settlement.errors import ServiceError
 from settlement.ledger.stays import Admission, OpenStay, StayCall, StayVerdict
@@ -20,6 +21,7 @@ from terminal_sdk.crypto import sm3
 from terminal_sdk.wire import (
     AdmissionRequest,
     CancellationRequest,
+    DepositRequest,
     FeeLine,
     FeesRequest,
     Quote,
@@ -36,6 +38,8 @@ from terminal_sdk.wire import (
 )
 
 LINES_MAX = 20_000
+DEPOSIT_LINES_FROM = 99_001
+"""Fees of a stay have lower numbers."""
 ADMITTED_DAYS_BACK = 366
 _REFUSALS = {
     "key_reused": "IDEMPOTENCY_KEY_REUSED",
@@ -129,6 +133,7 @@ class Stays:
             open_lines=summary["open_lines"],
             open_fen=summary["open_fen"],
             settlements=settlements,
+            deposit_left_fen=summary["deposit_left_fen"],
         )
 
     async def trial(self, who: TerminalIdentity, stay_id: uuid.UUID, request: TrialRequest) -> Quote:
@@ -144,7 +149,7 @@ class Stays:
             remainder=request.remainder,
             consent=request.consent,
         )
-        return await self._settling.quote(who, bill, found.stay)
+        return await self._settling.quote(who, bill, found.stay, found.deposit_left_fen)
 
     async def settle(self, who: TerminalIdentity, stay_id: uuid.UUID, request: StaySettlementRequest) -> Accepted:
         """Settle the open fees, or find the settlement that this key already stands for."""
@@ -182,7 +187,41 @@ class Stays:
             deadline_ms=request.deadline_ms,
             wait_ms=request.wait_ms,
         )
-        return await self._settling.settle(who, bill, InStay(found.stay, request.part, digest))
+        return await self._settling.settle(who, bill, InStay(found.stay, request.part, digest, found.deposit_left_fen))
+
+    async def deposit(self, who: TerminalIdentity, stay_id: uuid.UUID, request: DepositRequest) -> Accepted:
+        """Take a deposit from the bank account, or find the settlement that this key already stands for."""
+        digest = sm3(stay_id.bytes + request_digest(request))
+        known = await self._context.ledger.find_key(who.institution_id, request.idempotency_key)
+        if known is not None:
+            return Accepted(judge_known(known, digest), None, AGAIN)
+        stay = await self._stay(who, stay_id)
+        if stay.cancelled_at is not None:
+            raise ServiceError("STAY_CANCELLED")
+        # Two tills that ask for one deposit under two keys ask for the same line, which is settled once.
+        line = FeeLine(
+            line_no=DEPOSIT_LINES_FROM + await self._book.deposits_asked(stay),
+            item_code="DEPOSIT",
+            item_name="住院预交金",
+            category="C",
+            amount_fen=request.amount_fen,
+        )
+        bill = SettlementRequest(
+            idempotency_key=request.idempotency_key,
+            visit_no=stay.stay_no,
+            visit_type=cast("VisitType", DEPOSIT),
+            service_date=self._context.today(),
+            card=request.card,
+            lines=[line],
+            total_fen=request.amount_fen,
+            proof=request.proof,
+            bank_ceiling_fen=request.amount_fen,
+            consent="without_insurance",  # which a deposit never touches, frozen or not
+            pin_block=request.pin_block,
+            deadline_ms=request.deadline_ms,
+            wait_ms=request.wait_ms,
+        )
+        return await self._settling.settle(who, bill, InStay(stay, "deposit", digest))
 
     async def _stay(self, who: TerminalIdentity, stay_id: uuid.UUID) -> Admission:
         stay = await self._book.find(who.institution_id, stay_id)

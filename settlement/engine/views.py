@@ -10,7 +10,7 @@ from settlement.engine.declines import DECLINES
 from settlement.ledger.records import Row
 from terminal_sdk.wire import BankPart, Decline, PlanUsed, Refund, Reversal, Settlement, Split, SplitPart
 
-PAYERS = ("pooled_fund", "additional_fund", "current_year", "carried_over", "bank", "cash")
+PAYERS = ("pooled_fund", "additional_fund", "current_year", "carried_over", "deposit", "bank", "cash")
 FINAL_STATES = frozenset({"settled", "declined", "reversed"})
 
 
@@ -59,6 +59,7 @@ def split_view(row: Row) -> Split:
         own_expense_fen=row["own_expense_fen"],
         pooled_fund_fen=row["pooled_fund_fen"],
         additional_fund_fen=row["additional_fund_fen"],
+        deposit_fen=row["deposit_fen"],
         current_year_fen=row["current_year_fen"],
         carried_over_fen=row["carried_over_fen"],
         bank_fen=row["bank_fen"],

@@ -126,6 +126,7 @@ class Ledger:
         return RefundFacts(
             returned_fen=row["returned_fen"],
             bank_fen=row["bank_fen"],
+            deposit_fen=row["deposit_fen"],
             policy=msgspec.convert(row["policy"], list[PolicyRecord]),
             shares=msgspec.convert(row["shares"], list[LineShare]),
             moved=msgspec.convert(row["moved"], list[CounterMove]),

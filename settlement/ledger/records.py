@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from terminal_sdk.wire import FeeLine, RefundLine, SplitPart, StayPart
+from terminal_sdk.wire import FeeLine, RefundLine, SplitPart, StayBill
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class PolicyRecord(Struct, frozen=True, kw_only=True):
 
 
 class StayPartOf(Struct, frozen=True, kw_only=True):
-    """Of which stay, as it was at a version, a settlement is the interim or final one."""
+    """Of which stay, as it was at a version, a settlement is the interim or final one, or a deposit."""
 
     stay_id: uuid.UUID
-    part: StayPart
+    part: StayBill
     version: int
 
 
@@ -97,6 +97,7 @@ class HoldRequest(Struct, frozen=True, kw_only=True):
     additional_fund_fen: int
     current_year_fen: int
     carried_over_fen: int
+    deposit_fen: int
     bank_fen: int
     cash_fen: int
     lines: list[FeeLine]
@@ -173,6 +174,7 @@ class RefundFacts:
 
     returned_fen: int
     bank_fen: int
+    deposit_fen: int
     policy: list[PolicyRecord]
     shares: list[LineShare]
     moved: list[CounterMove]
@@ -211,7 +213,16 @@ class UndoOrder(Struct, frozen=True, kw_only=True):
 
 
 UndoOutcome = Literal[
-    "opened", "turned", "known", "key_reused", "capture_first", "not_settled_yet", "taken_back", "exceeds_line", "again"
+    "opened",
+    "turned",
+    "known",
+    "key_reused",
+    "capture_first",
+    "not_settled_yet",
+    "taken_back",
+    "exceeds_line",
+    "again",
+    "deposit_used",
 ]
 
 
@@ -219,7 +230,8 @@ UndoOutcome = Literal[
 class UndoVerdict:
     """What became of an undo order; ``saga_id`` is what stands for it.
 
-    For ``exceeds_line``: which line, and what is left of it in fen (-1: the bill has no such line).
+    For ``exceeds_line``: which line, and what is left of it in fen (-1: the bill has no such line). For
+    ``deposit_used``: what of the stay's deposits is not used (fen).
     """
 
     outcome: UndoOutcome

@@ -80,6 +80,7 @@ class OpenStay:
 
     stay: Admission
     lines: list[StayLine]
+    deposit_left_fen: int
 
 
 class StayBook:
@@ -141,8 +142,17 @@ class StayBook:
         ):
             fresh = await connection.fetchrow(SQL["find"], stay.institution_id, stay.stay_id)
             rows = await connection.fetch(SQL["open_lines"], stay.person_id, stay.stay_id, through)
+            deposits = await connection.fetchrow(SQL["deposits"], stay.person_id, stay.stay_id)
         assert fresh is not None  # noqa: S101 - stays are never removed
-        return OpenStay(Admission(**dict(fresh)), [StayLine(**dict(row)) for row in rows])
+        assert deposits is not None  # noqa: S101 - one row always
+        lines = [StayLine(**dict(row)) for row in rows]
+        return OpenStay(Admission(**dict(fresh)), lines, deposits["left_fen"])
+
+    async def deposits_asked(self, stay: Admission) -> int:
+        """How many deposits of a stay were ever held, those that did not come to stand included."""
+        row = await self._pool.fetchrow(SQL["deposits"], stay.person_id, stay.stay_id)
+        assert row is not None  # noqa: S101 - one row always
+        return int(row["asked"])
 
     async def summary(self, stay: Admission) -> Row:
         """Batches, sums and settlements of a stay."""

@@ -14,6 +14,7 @@ from settlement.policy.book import Judgement, PlanBook
 from settlement.policy.catalog import Catalog, ceiling_of
 from settlement.policy.evaluate import Outcome, Part, RemainderPayer, evaluate, judge_line
 from settlement.policy.plan import ACCOUNTS, FUNDS, Person
+from settlement.policy.split import use_deposit
 from terminal_sdk.wire import FeeLine, PlanUsed, RefundLine, Split, SplitPart, StayLine
 
 _PAYERS = (*FUNDS, *ACCOUNTS, "bank", "cash")
@@ -148,7 +149,7 @@ def judge_refund(facts: RefundFacts, wanted: Sequence[RefundLine], book: PlanBoo
     before = _charge([(found, _cut(record, left)) for found, record in judgements], remainder)
     after = _charge([(found, _cut(record, kept)) for found, record in judgements], remainder)
     given = dict(standing)
-    for part in after.parts:
+    for part in use_deposit(after.split(), facts.deposit_fen).parts:
         place = (part.line_no, part.payer)
         given[place] = given.get(place, 0) - part.amount_fen
     return Kept(

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from terminal_sdk.wire import FeeLine, Split, SplitPart
 
 OWN_EXPENSE = "own_expense"
@@ -24,6 +26,21 @@ class Balances:
     current_year_fen: int
     carried_over_fen: int
     version: int
+
+
+def use_deposit(split: Split, deposit_fen: int) -> Split:
+    """The split where a deposit pays the remainder as far as it reaches, line by line in the order of the parts."""
+    left, parts = deposit_fen, list[SplitPart]()
+    for part in split.parts:
+        used = min(left, part.amount_fen) if part.payer in {"bank", "cash"} else 0
+        left -= used
+        if used:
+            parts.append(replace(part, payer="deposit", amount_fen=used))
+        if part.amount_fen > used:
+            parts.append(replace(part, amount_fen=part.amount_fen - used))
+    from_bank = sum(part.amount_fen for part in parts if part.payer == "bank")
+    from_cash = sum(part.amount_fen for part in parts if part.payer == "cash")
+    return replace(split, deposit_fen=deposit_fen - left, bank_fen=from_bank, cash_fen=from_cash, parts=parts)
 
 
 def split_bill(lines: Sequence[FeeLine], balances: Balances, remainder: RemainderPayer) -> Split:

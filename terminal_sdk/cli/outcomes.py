@@ -72,6 +72,7 @@ def split_rows(split: wire.Split, *, all_payers: bool = False) -> Iterator[tuple
         ("Additional fund 附加基金支付", split.additional_fund_fen),
         ("Current-year account 当年账户支付", split.current_year_fen),
         ("Carried-over account 历年账户支付", split.carried_over_fen),
+        ("Deposit 预交金抵扣", split.deposit_fen),
         ("Bank account 银行卡支付", split.bank_fen),
         ("Cash 现金", split.cash_fen),
     ):

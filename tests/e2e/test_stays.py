@@ -95,6 +95,18 @@ class Ward:
     async def settle(self, part: str, total_fen: int, **changes: Any) -> Answer:
         return await self.post("/settlements", self.settlement(part, total_fen, **changes))
 
+    async def deposit(self, fen: int, **changes: Any) -> Answer:
+        request = self.settlement("final", fen)
+        body = {name: request[name] for name in ("idempotency_key", "card", "proof", "pin_block")}
+        return await self.post("/deposits", body | {"amount_fen": fen} | changes)
+
+    async def refund(self, settlement: Answer, *lines: tuple[int, int | None]) -> Answer:
+        wanted = [{"line_no": number, "amount_fen": fen} for number, fen in lines]
+        body = {"idempotency_key": key(), "lines": wanted}
+        answer = await self.till.call("POST", f"/v1/settlements/{settlement.body['settlement_id']}/refunds", body)
+        await self.service.until_final()
+        return answer
+
     async def reverse(self, settlement: Answer) -> Answer:
         path = f"/v1/settlements/{settlement.body['settlement_id']}/reversal"
         answer = await self.till.call("POST", path, {"idempotency_key": key()})
@@ -116,7 +128,7 @@ async def _ward(
 
 
 def _split(body: dict[str, Any]) -> dict[str, int]:
-    payers = ("pooled_fund", "additional_fund", "current_year", "carried_over", "bank", "cash")
+    payers = ("pooled_fund", "additional_fund", "current_year", "carried_over", "deposit", "bank", "cash")
     return {payer: body[f"{payer}_fen"] for payer in payers if body[f"{payer}_fen"]}
 
 
@@ -380,3 +392,72 @@ async def test_twenty_thousand_lines_settle_at_once(service: RunningService) -> 
         assert len({part["line_no"] for part in final.body["split"]["parts"]}) == 20_000
         await ward.reverse(final)
     assert await ward.counters() == {}
+
+
+async def test_a_deposit_is_taken_at_admission_and_offset_at_the_end(service: RunningService) -> None:
+    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
+        ward = await _ward(service, till, bank_fen=9_000_000)
+        await ward.admit()
+        deposit = await ward.deposit(100_000)
+        assert (deposit.body["state"], _split(deposit.body["split"])) == ("settled", {"bank": 100_000})
+        more = await ward.deposit(50_000)
+        assert ((await ward.view())["state"], (await ward.view())["deposit_left_fen"]) == ("admitted", 150_000)
+        await ward.upload(fee(1, 30_000))
+        interim = await ward.settle("interim", 30_000)
+        assert _split(interim.body["split"]) == {"deposit": 30_000}
+        await ward.upload(fee(2, 100_000))
+        trial = (await ward.trial()).body
+        final = await ward.settle("final", 100_000)
+        # 900.00 are left of the deductible, of the rest the patient pays 8 %.
+        assert _split(final.body["split"]) == _split(trial["split"]) == {"pooled_fund": 9_200, "deposit": 90_800}
+        receipt = (await till.call("GET", f"/v1/receipts/{final.body['receipt_id']}")).body
+        assert "预交金抵扣" in receipt["text"]
+        stay = await ward.view()
+        assert (stay["state"], stay["deposit_left_fen"]) == ("discharged", 29_200)
+        # What is left goes back; more does not, while the bills stand.
+        assert (await ward.refund(more, (99_002, 29_201))).code == "DEPOSIT_IN_USE"
+        assert (await ward.reverse(more)).code == "DEPOSIT_IN_USE"
+        assert (await ward.refund(more, (99_002, 29_200))).body["returned"]["bank_fen"] == 29_200
+        assert (await ward.view())["deposit_left_fen"] == 0
+    assert sorted(item.amount_fen for item in await service.bank_books(ward.image) if item.kind == "debit") == [
+        50_000,
+        100_000,
+    ]
+
+
+async def test_bills_that_used_a_deposit_are_taken_back_into_it(service: RunningService) -> None:
+    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
+        ward = await _ward(service, till, bank_fen=9_000_000)
+        await ward.admit()
+        deposit = await ward.deposit(50_000)
+        await ward.upload(fee(1, 40_000), fee(2, 30_000, category="C"))
+        final = await ward.settle("final", 70_000)
+        assert _split(final.body["split"]) == {"deposit": 50_000, "bank": 20_000}
+        given = await ward.refund(final, (2, None))
+        assert _split(given.body["returned"]) == {"deposit": 10_000, "bank": 20_000}, "the bank's share goes back first"
+        assert (await ward.view())["deposit_left_fen"] == 10_000
+        await ward.reverse(final)
+        assert ((await ward.view())["state"], (await ward.view())["deposit_left_fen"]) == ("admitted", 50_000)
+        assert (await ward.reverse(deposit)).body["state"] in {"reversing", "reversed"}
+        assert (await ward.view())["deposit_left_fen"] == 0
+        await ward.post("/fees/1/withdrawal", {"idempotency_key": key()})
+        assert (await ward.post("/cancellation", {"idempotency_key": key()})).body["state"] == "cancelled"
+    assert await service.live_debits(ward.image) == []
+
+
+async def test_a_deposit_needs_a_bank_account_and_an_open_stay(service: RunningService) -> None:
+    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
+        image = await service.issue_card(bank_fen=1_000, activate="social")
+        ward = Ward(service, till, image)
+        await ward.admit()
+        assert (await ward.deposit(100)).code == "FINANCIAL_NOT_ACTIVE"
+        other = await _ward(service, till, bank_fen=1_000)
+        await other.admit()
+        assert (await other.deposit(1_001)).body["state"] == "declined"
+        names = {"idempotency_key": key()}
+        first = await other.deposit(500, **names)
+        assert (await other.deposit(500, **names)).body == first.body
+        assert (await other.view())["deposit_left_fen"] == 500
+        await other.upload(fee(1, 500))
+        assert _split((await other.settle("final", 500)).body["split"]) == {"deposit": 500}
+        assert (await other.deposit(10)).code == "STAY_CHANGED"

@@ -129,6 +129,7 @@ class LedgerWorld:
             own_expense_fen=split.own_expense_fen,
             pooled_fund_fen=split.pooled_fund_fen,
             additional_fund_fen=split.additional_fund_fen,
+            deposit_fen=0,
             policy=None,
             moved=[],
             stay=None,

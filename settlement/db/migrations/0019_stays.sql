@@ -64,7 +64,7 @@ create table stay_settlement (
     stay_id         uuid not null,
     settlement_id   uuid not null,
     acceptance_date date not null,
-    part            text not null check (part in ('interim', 'final')),
+    part            text not null check (part in ('interim', 'final', 'deposit')),
     primary key (person_id, stay_id, settlement_id),
     foreign key (person_id, stay_id) references stay
 );
@@ -299,7 +299,10 @@ begin
     select * into strict s from stay t where t.person_id = p_person_id and t.stay_id = p_stay_id;
     if s.cancelled_at is null then
         if exists (select from stay_batch b where b.person_id = p_person_id and b.stay_id = p_stay_id and b.withdrawn_at is null)
-           or exists (select from standing_stay_settlements(p_person_id, p_stay_id)) then
+           or exists (select from standing_stay_settlements(p_person_id, p_stay_id) x
+                      join settlement t on t.person_id = p_person_id and t.acceptance_date = x.acceptance_date
+                                       and t.settlement_id = x.settlement_id
+                      where t.returned_fen < t.bill_fen) then
             return ('not_empty', p_stay_id, null, null)::stay_verdict;
         end if;
         update stay t set cancelled_at = p_now, version = t.version + 1 where t.person_id = p_person_id and t.stay_id = p_stay_id;

@@ -62,18 +62,23 @@ create trigger one_counting_settlement before update of counting_settlement on i
 alter table settlement
     add column pooled_fund_fen bigint not null default 0 check (pooled_fund_fen >= 0),
     add column additional_fund_fen bigint not null default 0 check (additional_fund_fen >= 0),
+    add column deposit_fen bigint not null default 0 check (deposit_fen >= 0),
     drop constraint settlement_check2,
     drop constraint settlement_check3,
     drop constraint settlement_visit_type_check,
     drop constraint consent_means_without_insurance,
     add constraint payers_pay_the_bill
-        check (pooled_fund_fen + additional_fund_fen + current_year_fen + carried_over_fen + bank_fen + cash_fen = bill_fen),
+        check (pooled_fund_fen + additional_fund_fen + current_year_fen + carried_over_fen + deposit_fen + bank_fen + cash_fen
+               = bill_fen),
     add constraint insurance_pays_no_own_expense check (pooled_fund_fen + additional_fund_fen + current_year_fen
                                                         + carried_over_fen <= bill_fen - own_expense_fen),
     add constraint settlement_visit_type_check 
-        check (visit_type in ('outpatient', 'emergency', 'pharmacy', 'inpatient', 'home_sickbed')),
+        check (visit_type in ('outpatient', 'emergency', 'pharmacy', 'inpatient', 'home_sickbed', 'deposit')),
     add constraint consent_means_without_insurance
         check (consent is null or pooled_fund_fen + additional_fund_fen + current_year_fen + carried_over_fen = 0);
+
+comment on column settlement.deposit_fen is
+    'Paid from the deposit of the stay. A deposit is a settlement of its own (visit_type deposit), which the bank or cash pays.';
 
 alter table settlement_bill add column policy jsonb check (jsonb_typeof(policy) = 'array');
 comment on column settlement_bill.policy is
@@ -83,27 +88,29 @@ comment on column settlement_bill.policy is
 
 alter table transfer drop constraint transfer_part_check;
 alter table transfer add constraint transfer_part_check
-    check (part in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'bank', 'cash'));
+    check (part in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'deposit', 'bank', 'cash'));
 
 alter table undo
     add column pooled_fund_fen bigint not null default 0 check (pooled_fund_fen >= 0),
     add column additional_fund_fen bigint not null default 0 check (additional_fund_fen >= 0),
+    add column deposit_fen bigint not null default 0 check (deposit_fen >= 0),
     add column own_expense_fen bigint check (own_expense_fen >= 0),
     drop constraint undo_gives_back,
     add constraint undo_gives_back check (kind = 'reversal' or pooled_fund_fen + additional_fund_fen + current_year_fen
-                                          + carried_over_fen + bank_fen + cash_fen > 0);
+                                          + carried_over_fen + deposit_fen + bank_fen + cash_fen > 0);
 comment on column undo.own_expense_fen is 'The class C share by the catalog; null: by the class that the till gave.';
 
 alter table undo_line drop constraint undo_line_payer_check, drop constraint undo_line_amount_fen_check;
 alter table undo_line
     add constraint undo_line_payer_check
-        check (payer in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'bank', 'cash')),
+        check (payer in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'deposit', 'bank', 'cash')),
     add constraint undo_line_amount_fen_check check (amount_fen <> 0);
 comment on table undo_line is
     'What an undo gives back of which line, to whom. Never more than the bill''s recorded parts. Where a plan judged the bill,
      lines that are kept move to where they stand without the others: there an amount may be below zero.';
 
 alter type settlement_request add attribute pooled_fund_fen bigint, add attribute additional_fund_fen bigint,
+    add attribute deposit_fen bigint,
     add attribute policy jsonb, add attribute moved jsonb, add attribute stay jsonb;
 comment on type settlement_request is
     'issuer: the bank of the card; bank_code: over whose link it is asked (its own, or the switch). moved: what the bill adds to
@@ -125,12 +132,12 @@ begin
     if (new.person_id, new.acceptance_date, new.settlement_id, new.institution_id, new.terminal_id, new.card_id,
         new.idempotency_key, new.visit_no, new.service_date, new.accepted_at, new.deadline_at, new.account_version,
         new.bill_fen, new.own_expense_fen, new.current_year_fen, new.carried_over_fen, new.agreed, new.on_bank_decline,
-        new.consent, new.pooled_fund_fen, new.additional_fund_fen)
+        new.consent, new.pooled_fund_fen, new.additional_fund_fen, new.deposit_fen)
        is distinct from
        (old.person_id, old.acceptance_date, old.settlement_id, old.institution_id, old.terminal_id, old.card_id,
         old.idempotency_key, old.visit_no, old.service_date, old.accepted_at, old.deadline_at, old.account_version,
         old.bill_fen, old.own_expense_fen, old.current_year_fen, old.carried_over_fen, old.agreed, old.on_bank_decline,
-        old.consent, old.pooled_fund_fen, old.additional_fund_fen)
+        old.consent, old.pooled_fund_fen, old.additional_fund_fen, old.deposit_fen)
     then
         raise exception 'the facts of a settlement never change' using errcode = 'restrict_violation';
     end if;
@@ -201,6 +208,31 @@ begin
     update insurance_accounts a set version = a.version + 1 where a.person_id = p_key.person_id;
 end $$;
 
+create function bill_account(s settlement) returns text language sql immutable as $$
+-- The ledger account that a bill is paid to: the institution's, or of a deposit what the institution keeps for the patient.
+    select case s.visit_type when 'deposit' then 'deposit/' else 'institution/' end || s.institution_id;
+$$;
+
+create function deposit_left(p_person_id bigint, p_stay_id uuid) returns bigint language plpgsql stable as $$
+-- What of a stay's deposits (fen) was neither given back nor used by a settlement of the stay that is open or stands.
+declare
+    x    record;
+    fen  bigint := 0;
+    used bigint;
+begin
+    for x in select * from standing_stay_settlements(p_person_id, p_stay_id) loop
+        select case when s.visit_type = 'deposit' then case s.decision when 'forward' then s.bill_fen - s.returned_fen else 0 end
+                    else coalesce((select sum(u.deposit_fen) from undo u where u.person_id = p_person_id
+                                   and u.acceptance_date = x.acceptance_date and u.settlement_id = x.settlement_id), 0)
+                         - s.deposit_fen end
+        into used
+        from settlement s
+        where s.person_id = p_person_id and s.acceptance_date = x.acceptance_date and s.settlement_id = x.settlement_id;
+        fen := fen + used;
+    end loop;
+    return fen;
+end $$;
+
 create or replace function post_settlements(p_keys saga_key[], p_now timestamptz) returns void language plpgsql as $$
 -- Double entry, receipt and event of settlements whose decision has just become forward.
 declare
@@ -208,8 +240,8 @@ declare
 begin
     foreach k in array p_keys loop
         insert into transfer
-        select s.person_id, s.posting_date, s.settlement_id, v.part, v.debit_account,
-               'institution/' || s.institution_id, v.amount_fen, s.acceptance_date, p_now
+        select s.person_id, s.posting_date, s.settlement_id, v.part, v.debit_account, bill_account(s), v.amount_fen,
+               s.acceptance_date, p_now
         from settlement s
         left join leg b on b.person_id = k.person_id and b.acceptance_date = k.acceptance_date and b.saga_id = k.saga_id
                        and b.leg = 'bank'
@@ -218,6 +250,7 @@ begin
             ('additional_fund', 'fund/additional', s.additional_fund_fen),
             ('current_year', 'person/current_year', s.current_year_fen),
             ('carried_over', 'person/carried_over', s.carried_over_fen),
+            ('deposit', 'deposit/' || s.institution_id, s.deposit_fen),
             ('bank', 'bank/' || b.bank_code, s.bank_fen),
             ('cash', 'cash/' || s.institution_id, s.cash_fen)) v (part, debit_account, amount_fen)
         where s.person_id = k.person_id and s.acceptance_date = k.acceptance_date and s.settlement_id = k.saga_id
@@ -288,7 +321,10 @@ create or replace function judge_holds(p_items settlement_request[]) returns set
                then 'card_changed'
                when r.card_counter is not null and r.card_counter <= c.last_counter then 'counter_replayed'
                when claimed.settlement_id is not null then 'already_settled'
-               when r.stay is not null and not stay_stands(r.person_id, r.stay) then 'stay_changed'
+               when r.stay is not null and not (
+                   stay_stands(r.person_id, r.stay)
+                   and (r.deposit_fen = 0 or r.deposit_fen <= deposit_left(r.person_id, (r.stay ->> 'stay_id')::uuid)))
+               then 'stay_changed'
                when a.counting_settlement is not null and r.moved <> '[]' then 'busy'
                when a.version <> r.account_version then 'stale'
                else 'held'
@@ -348,12 +384,12 @@ begin
 
     insert into settlement (person_id, acceptance_date, settlement_id, institution_id, terminal_id, card_id,
         idempotency_key, visit_no, visit_type, service_date, accepted_at, deadline_at, account_version, bill_fen,
-        own_expense_fen, pooled_fund_fen, additional_fund_fen, current_year_fen, carried_over_fen, bank_fen, cash_fen, agreed,
-        on_bank_decline, bank_notice, consent, decision, decision_cause, decided_at, posting_date)
+        own_expense_fen, pooled_fund_fen, additional_fund_fen, current_year_fen, carried_over_fen, deposit_fen, bank_fen,
+        cash_fen, agreed, on_bank_decline, bank_notice, consent, decision, decision_cause, decided_at, posting_date)
     select r.person_id, r.acceptance_date, r.settlement_id, r.institution_id, r.terminal_id, r.card_id,
         r.idempotency_key, r.visit_no, r.visit_type, r.service_date, r.accepted_at, r.deadline_at, r.account_version,
         r.bill_fen, r.own_expense_fen, r.pooled_fund_fen, r.additional_fund_fen, r.current_year_fen, r.carried_over_fen,
-        r.bank_fen, r.cash_fen, r.agreed, r.on_bank_decline, r.bank_notice, r.consent,
+        r.deposit_fen, r.bank_fen, r.cash_fen, r.agreed, r.on_bank_decline, r.bank_notice, r.consent,
         case when r.bank_fen > 0 then 'open' else 'forward' end,
         case when r.bank_fen > 0 then null else 'no_bank_part' end,
         case when r.bank_fen > 0 then null else r.accepted_at end,
@@ -434,14 +470,15 @@ declare
     insurance bigint;
 begin
     insert into undo (person_id, acceptance_date, undo_id, settlement_id, kind, institution_id, terminal_id, idempotency_key,
-                      reason, requested_at, pooled_fund_fen, additional_fund_fen, current_year_fen, carried_over_fen, bank_fen,
-                      cash_fen, own_expense_fen, posting_date)
+                      reason, requested_at, pooled_fund_fen, additional_fund_fen, current_year_fen, carried_over_fen,
+                      deposit_fen, bank_fen, cash_fen, own_expense_fen, posting_date)
     select s.person_id, s.acceptance_date, r.undo_id, s.settlement_id, r.kind, r.institution_id, r.terminal_id,
            r.idempotency_key, r.reason, r.requested_at,
            coalesce(sum(g.amount_fen) filter (where g.payer = 'pooled_fund'), 0),
            coalesce(sum(g.amount_fen) filter (where g.payer = 'additional_fund'), 0),
            coalesce(sum(g.amount_fen) filter (where g.payer = 'current_year'), 0),
            coalesce(sum(g.amount_fen) filter (where g.payer = 'carried_over'), 0),
+           coalesce(sum(g.amount_fen) filter (where g.payer = 'deposit'), 0),
            coalesce(sum(g.amount_fen) filter (where g.payer = 'bank'), 0),
            coalesce(sum(g.amount_fen) filter (where g.payer = 'cash'), 0),
            case when r.kind = 'refund' then r.own_expense_fen else own_expense_left(s) end, r.posting_date
@@ -453,7 +490,7 @@ begin
     insert into saga_directory values (r.institution_id, r.undo_id, r.kind, s.person_id, s.acceptance_date);
 
     insurance := u.pooled_fund_fen + u.additional_fund_fen + u.current_year_fen + u.carried_over_fen;
-    update settlement t set returned_fen = t.returned_fen + insurance + u.bank_fen + u.cash_fen
+    update settlement t set returned_fen = t.returned_fen + insurance + u.deposit_fen + u.bank_fen + u.cash_fen
     where t.person_id = s.person_id and t.acceptance_date = s.acceptance_date and t.settlement_id = s.settlement_id;
 
     if insurance > 0 then
@@ -467,12 +504,13 @@ begin
     perform give_back_counters((s.person_id, s.acceptance_date, s.settlement_id)::saga_key, r.undo_id, r.kind, r.counters,
                                r.requested_at);
     insert into transfer
-    select s.person_id, r.posting_date, r.undo_id, v.part, 'institution/' || s.institution_id, v.credit_account,
+    select s.person_id, r.posting_date, r.undo_id, v.part, bill_account(s), v.credit_account,
            v.amount_fen, s.acceptance_date, r.requested_at
     from (values ('pooled_fund', 'fund/pooled', u.pooled_fund_fen),
                  ('additional_fund', 'fund/additional', u.additional_fund_fen),
                  ('current_year', 'person/current_year', u.current_year_fen),
                  ('carried_over', 'person/carried_over', u.carried_over_fen),
+                 ('deposit', 'deposit/' || s.institution_id, u.deposit_fen),
                  ('cash', 'cash/' || s.institution_id, u.cash_fen)) v (part, credit_account, amount_fen)
     where v.amount_fen > 0;
     insert into outbox_event values (s.person_id, s.acceptance_date, r.undo_id, r.kind || '.opened', r.requested_at);
@@ -548,7 +586,7 @@ language sql stable as $$
     ranked as (
         select l.*, sum(l.left_fen) over (partition by l.line_no) as line_left,
                sum(l.left_fen) over (partition by l.line_no
-                   order by array_position(array['cash', 'bank', 'carried_over', 'current_year', 'additional_fund', 'pooled_fund'],
+                   order by array_position(array['cash', 'bank', 'deposit', 'carried_over', 'current_year', 'additional_fund', 'pooled_fund'],
                                            l.payer)) - l.left_fen as before_fen
         from line_shares(r.person_id, r.acceptance_date, r.settlement_id) l)
     select w.line_no, coalesce(w.amount_fen, max(k.line_left), 0)::bigint, coalesce(max(k.line_left), -1)::bigint,
@@ -580,6 +618,8 @@ begin
         where f.wanted_fen > f.left_fen or f.wanted_fen = 0 order by f.line_no limit 1;
         if found then
             verdict := ('exceeds_line', s.settlement_id, bad.line_no, bad.left_fen);
+        elsif (select sum(f.wanted_fen) from refund_shares(r) f) > deposit_free(s) then
+            verdict := ('deposit_used', s.settlement_id, null, deposit_free(s));
         elsif judged and s.returned_fen is distinct from r.returned_before_fen then
             verdict := ('again', s.settlement_id, null, null);
         elsif judged then
@@ -592,6 +632,74 @@ begin
             verdict := ('opened', r.undo_id, null, null);
         end if;
     end if;
+end $$;
+
+create function deposit_free(s settlement) returns bigint language plpgsql stable as $$
+-- How much of a deposit (fen) may be given back; null for any other settlement.
+declare
+    x stay_settlement;
+begin
+    if s.visit_type <> 'deposit' then
+        return null;
+    end if;
+    select * into strict x from stay_settlement t where t.person_id = s.person_id and t.settlement_id = s.settlement_id;
+    return deposit_left(s.person_id, x.stay_id);
+end $$;
+
+create or replace function reverse_settlement(r undo_request, s settlement, b leg, out verdict undo_verdict) language plpgsql as $$
+-- Takes one settlement back whole. Open: turned backward in place. Settled: a saga that gives back whatever refunds have
+-- left. Already taken back: the first answer, under whatever key it is asked. A deposit that a bill has used: not before that
+-- bill is taken back.
+declare
+    existing uuid;
+begin
+    if s.decision = 'open' and b.state = 'approved' then
+        verdict := ('capture_first', s.settlement_id, null, null);
+    elsif s.decision = 'open' then
+        perform turn_backward(array[(r.person_id, r.acceptance_date, r.settlement_id)::saga_key], 'till_reversal', r.requested_at);
+        verdict := ('turned', s.settlement_id, null, null);
+    elsif s.decision = 'backward' then
+        verdict := ('known', s.settlement_id, null, null);
+    else
+        select u.undo_id into existing from undo u where u.person_id = r.person_id and u.acceptance_date = r.acceptance_date
+            and u.settlement_id = r.settlement_id and u.kind = 'reversal';
+        if existing is null and s.bill_fen - s.returned_fen > deposit_free(s) then
+            verdict := ('deposit_used', s.settlement_id, null, deposit_free(s));
+            return;
+        end if;
+        if existing is null then
+            perform open_undo(r, s, b, array(
+                select (l.line_no, l.payer, l.left_fen)::undo_share
+                from line_shares(s.person_id, s.acceptance_date, s.settlement_id) l where l.left_fen > 0));
+            perform release_line_claims(array[(s.person_id, s.acceptance_date, s.settlement_id)::saga_key]);
+        end if;
+        verdict := (case when existing is null then 'opened' else 'known' end, coalesce(existing, r.undo_id), null, null);
+    end if;
+end $$;
+
+create or replace function close_undo(p_key saga_key, p_posting_date date, p_now timestamptz) returns void language plpgsql as $$
+-- The last step of an undo, once the bank has its share (or there is none): that share posted, receipt and event.
+begin
+    insert into transfer
+    select u.person_id, p_posting_date, u.undo_id, 'bank', bill_account(s), 'bank/' || l.bank_code,
+           u.bank_fen, u.acceptance_date, p_now
+    from undo u
+    join settlement s on s.person_id = p_key.person_id and s.acceptance_date = p_key.acceptance_date
+                     and s.settlement_id = u.settlement_id
+    join leg l on l.person_id = p_key.person_id and l.acceptance_date = p_key.acceptance_date
+              and l.saga_id = p_key.saga_id and l.leg = 'bank_return'
+    where u.person_id = p_key.person_id and u.acceptance_date = p_key.acceptance_date and u.undo_id = p_key.saga_id;
+
+    insert into receipt
+    select u.person_id, u.acceptance_date, u.undo_id, u.kind, p_posting_date, p_now
+    from undo u
+    where u.person_id = p_key.person_id and u.acceptance_date = p_key.acceptance_date and u.undo_id = p_key.saga_id;
+
+    insert into outbox_event
+    select u.person_id, u.acceptance_date, u.undo_id,
+           case u.kind when 'refund' then 'refund.refunded' else 'reversal.reversed' end, p_now
+    from undo u
+    where u.person_id = p_key.person_id and u.acceptance_date = p_key.acceptance_date and u.undo_id = p_key.saga_id;
 end $$;
 
 create function judged_shares(r undo_request) returns undo_share[] language plpgsql stable as $$
@@ -705,11 +813,11 @@ begin
 end $$;
 
 create function refund_facts(p_person_id bigint, p_acceptance_date date, p_settlement_id uuid)
-returns table (returned_fen bigint, bank_fen bigint, policy jsonb, shares jsonb, moved jsonb)
+returns table (returned_fen bigint, bank_fen bigint, deposit_fen bigint, policy jsonb, shares jsonb, moved jsonb)
 language sql stable as $$
 -- What a refund of a bill that a plan judged is worked out from: what was returned so far, who still pays what of each line,
 -- and what the bill still adds to counters. No row where no plan judged it.
-    select s.returned_fen, s.bank_fen, sb.policy,
+    select s.returned_fen, s.bank_fen, s.deposit_fen, sb.policy,
            (select coalesce(jsonb_agg(jsonb_build_object('line_no', l.line_no, 'payer', l.payer, 'amount_fen', l.left_fen)), '[]')
             from line_shares(s.person_id, s.acceptance_date, s.settlement_id) l),
            (select coalesce(jsonb_agg(c), '[]') from counters_left(s.person_id, s.acceptance_date, s.settlement_id) c)

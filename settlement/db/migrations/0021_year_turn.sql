@@ -3,7 +3,7 @@
 
 alter table transfer drop constraint transfer_part_check;
 alter table transfer add constraint transfer_part_check
-    check (part in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'bank', 'cash', 'rollover'));
+    check (part in ('pooled_fund', 'additional_fund', 'current_year', 'carried_over', 'deposit', 'bank', 'cash', 'rollover'));
 
 alter table insurance_accounts add column opened_year int;
 comment on column insurance_accounts.opened_year is 'The insurance year that the accounts are in; null: none was opened yet. It only rises.';

@@ -54,7 +54,7 @@ cross join lateral (
 -- name: undo_status
 -- One reversal or refund as the outside sees it; lines: what it gives back of which line, to whom.
 select u.person_id, u.acceptance_date, u.undo_id, u.settlement_id, u.kind, u.idempotency_key, u.pooled_fund_fen,
-       u.additional_fund_fen, u.current_year_fen, u.carried_over_fen, u.bank_fen, u.cash_fen, r.issued_at, b.state as bank_state, b.bank_code, b.reference as bank_reference,
+       u.additional_fund_fen, u.current_year_fen, u.carried_over_fen, u.deposit_fen, u.bank_fen, u.cash_fen, r.issued_at, b.state as bank_state, b.bank_code, b.reference as bank_reference,
        b.authorisation as bank_authorisation, b.response_code as bank_response_code, g.parts,
        undo_own_expense(u.person_id, u.acceptance_date, u.undo_id) as own_expense_fen
 from undo u
@@ -66,7 +66,7 @@ where u.person_id = $1 and u.acceptance_date = $2 and u.undo_id = $3;
 
 -- name: refund_facts
 -- What a refund of a bill that a plan judged is worked out from; no row where none did.
-select returned_fen, bank_fen, policy, shares, moved from refund_facts($1, $2, $3);
+select returned_fen, bank_fen, deposit_fen, policy, shares, moved from refund_facts($1, $2, $3);
 
 -- name: receipt_facts
 -- Everything a receipt shows but the patient's name; $3 is the settlement, reversal or refund. An undo shows what it gave
@@ -75,7 +75,8 @@ select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id)
        coalesce(u.terminal_id, s.terminal_id) as terminal_id, s.institution_id, i.name as institution_name,
        s.visit_no, s.service_date,
        case when u.undo_id is null then s.bill_fen
-            else u.pooled_fund_fen + u.additional_fund_fen + u.current_year_fen + u.carried_over_fen + u.bank_fen + u.cash_fen
+            else u.pooled_fund_fen + u.additional_fund_fen + u.current_year_fen + u.carried_over_fen + u.deposit_fen
+                 + u.bank_fen + u.cash_fen
        end as bill_fen,
        case when u.undo_id is null then s.own_expense_fen else undo_own_expense(u.person_id, u.acceptance_date, u.undo_id) end
            as own_expense_fen,
@@ -83,6 +84,7 @@ select x.kind, x.posting_date, x.issued_at, coalesce(u.settlement_id, x.saga_id)
        coalesce(u.additional_fund_fen, s.additional_fund_fen) as additional_fund_fen,
        coalesce(u.current_year_fen, s.current_year_fen) as current_year_fen,
        coalesce(u.carried_over_fen, s.carried_over_fen) as carried_over_fen,
+       coalesce(u.deposit_fen, s.deposit_fen) as deposit_fen,
        coalesce(u.bank_fen, s.bank_fen) as bank_fen, coalesce(u.cash_fen, s.cash_fen) as cash_fen,
        s.bank_notice, s.consent, sb.policy,
        case when u.undo_id is null then sb.lines else undo_lines(u.person_id, u.acceptance_date, u.undo_id) end as lines,

@@ -80,7 +80,7 @@ select tx, accepted_at as happened_at, concat_ws('/', person_id, acceptance_date
        json_build_array('settlement', 2, person_id, acceptance_date, settlement_id, institution_id, terminal_id, card_id,
                         idempotency_key, visit_no, visit_type, service_date, accepted_at, deadline_at, account_version,
                         bill_fen, own_expense_fen, current_year_fen, carried_over_fen, bank_fen + cash_fen, agreed,
-                        on_bank_decline, consent, pooled_fund_fen, additional_fund_fen)::text as content
+                        on_bank_decline, consent, pooled_fund_fen, additional_fund_fen, deposit_fen)::text as content
 from settlement
 
 -- name: settlement_bill_v1
@@ -116,7 +116,7 @@ select tx, requested_at as happened_at, concat_ws('/', person_id, acceptance_dat
        json_build_array('undo', 2, person_id, acceptance_date, undo_id, settlement_id, kind, institution_id, terminal_id,
                         idempotency_key, reason, requested_at, current_year_fen, carried_over_fen, bank_fen, cash_fen,
                         posting_date, pooled_fund_fen, additional_fund_fen,
-                        own_expense_fen)::text as content
+                        deposit_fen, own_expense_fen)::text as content
 from undo
 
 -- name: undo_line_v1

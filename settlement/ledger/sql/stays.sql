@@ -26,6 +26,11 @@ where d.institution_id = $1 and d.saga_id = $2 and d.kind = 'stay';
 -- What is to be settled of a stay, up to a service date.
 select line_no, service_date, item_code, item_name, category, amount_fen, quantity from open_stay_lines($1, $2, $3);
 
+-- name: deposits
+-- How many deposits were ever asked for, and what of them is left (fen).
+select (select count(*) from stay_settlement x where x.person_id = $1 and x.stay_id = $2 and x.part = 'deposit') as asked,
+       deposit_left($1, $2) as left_fen;
+
 -- name: summary
 -- Batches, sums in fen, and the settlements that are open or stand.
 select (select coalesce(jsonb_agg(jsonb_build_object('batch_no', b.batch_no, 'lines', b.lines, 'total_fen', b.total_fen,
@@ -37,4 +42,5 @@ select (select coalesce(jsonb_agg(jsonb_build_object('batch_no', b.batch_no, 'li
        (select coalesce(jsonb_agg(jsonb_build_object('settlement_id', x.settlement_id, 'part', x.part,
                                                      'settled', x.decision = 'forward')
                                   order by x.acceptance_date, x.settlement_id), '[]')
-        from standing_stay_settlements($1, $2) x) as settlements;
+        from standing_stay_settlements($1, $2) x) as settlements,
+       deposit_left($1, $2) as deposit_left_fen;

@@ -101,13 +101,13 @@ cross join lateral (
     select coalesce(jsonb_object_agg(x.part, x.fen), '{}') as parts, coalesce(sum(x.fen), 0) as fen
     from (select part, sum(amount_fen) as fen from transfer
           where person_id = s.person_id and saga_id = s.settlement_id
-            and credit_account = 'institution/' || s.institution_id
+            and credit_account = bill_account(s)
           group by part) x) t
 where t.parts <> case when s.decision = 'forward' then (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
         from (values ('pooled_fund', s.pooled_fund_fen), ('additional_fund', s.additional_fund_fen),
                      ('current_year', s.current_year_fen), ('carried_over', s.carried_over_fen),
-                     ('bank', s.bank_fen), ('cash', s.cash_fen)) p (part, fen) where p.fen > 0)
+                     ('deposit', s.deposit_fen), ('bank', s.bank_fen), ('cash', s.cash_fen)) p (part, fen) where p.fen > 0)
       else '{}'::jsonb end
    or (s.decision = 'forward' and t.fen <> s.bill_fen)
 limit 50;
@@ -121,12 +121,13 @@ left join leg b on b.person_id = u.person_id and b.acceptance_date = u.acceptanc
 cross join lateral (
     select coalesce(jsonb_object_agg(x.part, x.fen), '{}') as parts
     from (select part, sum(amount_fen) as fen from transfer
-          where person_id = u.person_id and saga_id = u.undo_id and debit_account like 'institution/%'
+          where person_id = u.person_id and saga_id = u.undo_id
+            and debit_account in ('institution/' || u.institution_id, 'deposit/' || u.institution_id)
           group by part) x) t
 where t.parts <> (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
         from (values ('pooled_fund', u.pooled_fund_fen), ('additional_fund', u.additional_fund_fen),
-                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen), ('deposit', u.deposit_fen),
                      ('bank', case when b.state = 'posted' then u.bank_fen else 0 end), ('cash', u.cash_fen)) p (part, fen)
         where p.fen > 0)
 limit 50;
@@ -136,7 +137,8 @@ limit 50;
 select 'settlement ' || s.settlement_id || ': returned ' || s.returned_fen || ', undone ' || coalesce(u.fen, 0) as finding
 from settlement s
 left join lateral (
-    select sum(x.pooled_fund_fen + x.additional_fund_fen + x.current_year_fen + x.carried_over_fen + x.bank_fen + x.cash_fen) as fen
+    select sum(x.pooled_fund_fen + x.additional_fund_fen + x.current_year_fen + x.carried_over_fen + x.deposit_fen + x.bank_fen
+               + x.cash_fen) as fen
     from undo x
     where x.person_id = s.person_id and x.acceptance_date = s.acceptance_date and x.settlement_id = s.settlement_id) u on true
 where s.returned_fen <> coalesce(u.fen, 0) or s.returned_fen > s.bill_fen
@@ -155,7 +157,7 @@ cross join lateral (
 where l.parts <> (
         select coalesce(jsonb_object_agg(p.part, p.fen), '{}')
         from (values ('pooled_fund', u.pooled_fund_fen), ('additional_fund', u.additional_fund_fen),
-                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen),
+                     ('current_year', u.current_year_fen), ('carried_over', u.carried_over_fen), ('deposit', u.deposit_fen),
                      ('bank', u.bank_fen), ('cash', u.cash_fen)) p (part, fen)
         where p.fen > 0)
 union all
@@ -309,6 +311,35 @@ full join (
         select from accumulator_move m where m.person_id = s.person_id and m.acceptance_date = s.acceptance_date
             and m.settlement_id = s.settlement_id)) o on o.settlement_id = a.counting_settlement
 where a.person_id is null or o.person_id is null
+limit 50;
+
+-- name: deposits
+-- Of no stay more is used or given back than was deposited, and what institutions keep is what their stays have left.
+select 'stay ' || t.stay_id || ': ' || t.left_fen || ' fen of its deposits left' as finding
+from (select s.stay_id, deposit_left(s.person_id, s.stay_id) as left_fen from stay s
+      where exists (select from stay_settlement x where x.person_id = s.person_id and x.stay_id = s.stay_id and x.part = 'deposit')) t
+where t.left_fen < 0
+union all
+select coalesce(k.account, d.account) || ': booked ' || coalesce(k.fen, 0) || ', stays have left ' || coalesce(d.fen, 0)
+from (select x.account, sum(x.fen) as fen
+      from (select credit_account as account, amount_fen as fen from transfer where credit_account like 'deposit/%'
+            union all
+            select debit_account, -amount_fen from transfer where debit_account like 'deposit/%') x
+      group by 1) k
+full join (
+    select 'deposit/' || s.institution_id as account,
+           sum(case when s.visit_type = 'deposit' then s.bill_fen - s.returned_fen + o.open_fen else o.deposit_fen - s.deposit_fen end) as fen
+    from settlement s
+    cross join lateral (
+        select coalesce(sum(u.deposit_fen), 0) as deposit_fen,
+               coalesce(sum(r.amount_fen) filter (where r.state <> 'posted'), 0) as open_fen
+        from undo u
+        left join leg r on r.person_id = u.person_id and r.acceptance_date = u.acceptance_date and r.saga_id = u.undo_id
+                       and r.leg = 'bank_return'
+        where u.person_id = s.person_id and u.acceptance_date = s.acceptance_date and u.settlement_id = s.settlement_id) o
+    where s.decision = 'forward' and (s.visit_type = 'deposit' or s.deposit_fen > 0)
+    group by 1) d on d.account = k.account
+where coalesce(k.fen, 0) <> coalesce(d.fen, 0)
 limit 50;
 
 -- name: directory

@@ -86,6 +86,7 @@ def hold_item(card: CardContext, *, cash_fen: int = 100) -> str:
         "own_expense_fen": 0,
         "pooled_fund_fen": 0,
         "additional_fund_fen": 0,
+        "deposit_fen": 0,
         "current_year_fen": 0,
         "carried_over_fen": 0,
         "bank_fen": 0,

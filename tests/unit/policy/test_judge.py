@@ -121,6 +121,7 @@ def refund_facts(split: Split, record: PolicyRecord, lines: Sequence[FeeLine]) -
     return RefundFacts(
         returned_fen=0,
         bank_fen=split.bank_fen,
+        deposit_fen=split.deposit_fen,
         policy=[record],
         shares=_summed([LineShare(line_no=p.line_no, payer=p.payer, amount_fen=p.amount_fen) for p in split.parts]),
         moved=list(record.moved),
@@ -201,6 +202,7 @@ def test_refunds_in_any_pieces_give_no_payer_less_than_nothing_and_come_to_the_k
         facts = RefundFacts(
             returned_fen=0,
             bank_fen=facts.bank_fen,
+            deposit_fen=facts.deposit_fen,
             policy=[record],
             shares=[LineShare(line_no=n, payer=p, amount_fen=fen) for (n, p), fen in shares.items()],
             moved=[msgspec.structs.replace(move, fen=moved[move.counter]) for move in record.moved],

@@ -22,7 +22,7 @@ from settlement.engine.waits import AGAIN
 from settlement.errors import ServiceError
 from settlement.ledger.records import HoldRequest, HoldVerdict, KnownKey, SagaKey, StayPartOf
 from settlement.ledger.stays import Admission
-from settlement.policy.judge import plan_used
+from settlement.policy.judge import moves_of, plan_used
 from settlement.terminals import TerminalIdentity
 from terminal_sdk.wire import BalanceAfter, CardProof, Quote, QuoteRequest, SettlementRequest, StayBill
 
@@ -336,7 +336,7 @@ class Settling:
             lines=request.lines,
             parts=split.parts,
             policy=judged.policy,
-            moved=[move for record in judged.policy or () for move in record.moved],
+            moved=moves_of(judged.policy or ()),
             stay=None if in_stay is None else in_stay.part_of(),
             agreed=agreement.text,
             on_bank_decline=request.on_bank_decline,

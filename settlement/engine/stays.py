@@ -64,6 +64,9 @@ class Stays:
 
     async def admit(self, who: TerminalIdentity, request: AdmissionRequest) -> Stay:
         """Admit a card's person, or find the stay that this key already stands for."""
+        known = await self._known(who, request, "admission", _digest(request))
+        if known is not None:
+            return await self.view(who, known)
         card = await self._context.cards.load(request.card.card_number)
         check_usable(card, request.card, self._context.clock.now(), without_insurance=True)
         today = self._context.today()
@@ -82,8 +85,10 @@ class Stays:
         return await self.view(who, verdict.stay_id)
 
     async def upload(self, who: TerminalIdentity, stay_id: uuid.UUID, request: FeesRequest) -> Stay:
-        """Add a batch of fees."""
+        """Add a batch of fees, or find that this key already did."""
         stay = await self._stay(who, stay_id)
+        if await self._known(who, request, "fees", _digest(request, stay_id)) is not None:
+            return await self.view(who, stay_id)
         if sum(line.amount_fen for line in request.lines) != request.total_fen:
             raise ServiceError("LINES_DO_NOT_ADD_UP", field="total_fen")
         if len({line.line_no for line in request.lines}) != len(request.lines):
@@ -161,14 +166,14 @@ class Stays:
             raise ServiceError("BAD_FIELD", "A final settlement is of all open fees.", field="through")
         try:
             found = await self._open(who, stay_id, request.through)
+            if sum(line.amount_fen for line in found.lines) != request.total_fen:
+                raise ServiceError("STAY_TOTAL_DIFFERS", field="total_fen")  # noqa: TRY301 - judged with the rest
         except ServiceError:
             # The same key may have settled them since it was looked up.
             known = await self._context.ledger.find_key(who.institution_id, request.idempotency_key)
             if known is None:
                 raise
             return Accepted(judge_known(known, digest), None, AGAIN)
-        if sum(line.amount_fen for line in found.lines) != request.total_fen:
-            raise ServiceError("STAY_TOTAL_DIFFERS", field="total_fen")
         bill = SettlementRequest(
             idempotency_key=request.idempotency_key,
             visit_no=found.stay.stay_no,
@@ -240,22 +245,38 @@ class Stays:
             raise ServiceError("STAY_DISCHARGED" if final else "STAY_EMPTY")
         return found
 
+    async def _known(self, who: TerminalIdentity, request: _Change, operation: str, digest: bytes) -> uuid.UUID | None:
+        """The stay for which this key stands already. A known key is recognised before anything else is judged."""
+        known = await self._context.ledger.find_key(who.institution_id, request.idempotency_key)
+        if known is None:
+            return None
+        if known.operation != operation or known.body_digest != digest:
+            raise ServiceError("IDEMPOTENCY_KEY_REUSED", field="idempotency_key")
+        return known.saga_id
+
     def _call(
         self, who: TerminalIdentity, person_id: int, stay_id: uuid.UUID, request: _Change, batch_no: int | None = None
     ) -> StayCall:
         now = self._context.clock.now()
-        # What the path names belongs to the request; of an admission the id is ours.
-        named = b"" if isinstance(request, AdmissionRequest) else stay_id.bytes + str(batch_no).encode()
         return StayCall(
             person_id=person_id,
             stay_id=stay_id,
             institution_id=who.institution_id,
             idempotency_key=request.idempotency_key,
-            body_digest=sm3(named + msgspec.json.encode(request)),
+            body_digest=_digest(request, stay_id, batch_no),
             today=self._context.today(),
             now=now,
             key_expires_at=self._context.key_expires_at(now),
         )
+
+
+def _digest(request: _Change, stay_id: uuid.UUID | None = None, batch_no: int | None = None) -> bytes:
+    """SM3 by which a repeated key is compared with its first request: the body, and what the path names of it. Of an
+    admission the stay's id is ours.
+    """
+    if isinstance(request, AdmissionRequest) or stay_id is None:
+        return sm3(msgspec.json.encode(request))
+    return sm3(stay_id.bytes + str(batch_no).encode() + msgspec.json.encode(request))
 
 
 def _demand(verdict: StayVerdict, done: str, field: str | None = None) -> None:

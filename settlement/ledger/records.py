@@ -244,7 +244,9 @@ class UndoVerdict:
 class KnownKey:
     """What an idempotency key was used for. ``key`` is None for a tombstone."""
 
-    operation: Literal["settlement", "reversal", "refund", "tombstone"]
+    operation: Literal[
+        "settlement", "reversal", "refund", "tombstone", "admission", "cancellation", "fees", "withdrawal"
+    ]
     body_digest: bytes
     saga_id: uuid.UUID
     key: SagaKey | None

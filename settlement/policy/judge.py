@@ -118,6 +118,11 @@ def _day(line: FeeLine, bill: Bill) -> dt.date:
     return line.service_date if isinstance(line, StayLine) else bill.service_date
 
 
+def moves_of(records: Sequence[PolicyRecord]) -> list[CounterMove]:
+    """What a bill adds to counters in all, each counter once: the pieces of a stay may move the same one."""
+    return _less([move for record in records for move in record.moved], ())
+
+
 def plan_used(record: PolicyRecord) -> PlanUsed:
     """By what a bill was judged, as it is told."""
     return PlanUsed(
@@ -158,7 +163,7 @@ def judge_refund(facts: RefundFacts, wanted: Sequence[RefundLine], book: PlanBoo
             for (line_no, payer), fen in sorted(given.items())
             if fen
         ],
-        counters=_less(facts.moved, [move for record in after.records for move in record.moved]),
+        counters=_less(facts.moved, moves_of(after.records)),
         own_expense_fen=before.own_expense_fen - after.own_expense_fen,
     )
 

@@ -90,6 +90,7 @@ def quote_lines(quote: wire.Quote, bill_number: str) -> list[str]:
             ("Bill 就诊号", bill_number),
             ("Total 合计", money(quote.split.total_fen)),
             *split_rows(quote.split, all_payers=True),
+            ("Judged by plan 医保方案", ", ".join(f"{used.plan} {used.version}: {used.rule}" for used in quote.plans)),
             ("Left, current year 当年账户余额", money(after.current_year_fen)),
             ("Left, carried over 历年账户余额", money(after.carried_over_fen)),
             ("No insurance account pays 医保不支付", quote.insurance_notice or ""),

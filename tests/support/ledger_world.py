@@ -16,7 +16,7 @@ from settlement.ledger.records import BankEvidence, HoldRequest, SagaKey, UndoOr
 from settlement.ledger.years import Opened, Opening, YearBook
 from settlement.policy.book import PlanBook
 from settlement.policy.catalog import Catalog
-from settlement.policy.judge import Bill, Insured, judge, judge_refund
+from settlement.policy.judge import Bill, Insured, judge, judge_refund, moves_of
 from settlement.policy.plan import Person
 from settlement.policy.split import Balances, split_bill
 from terminal_sdk.wire import FeeLine, RefundLine
@@ -190,7 +190,7 @@ class LedgerWorld:
             visit_type=visit_type,
             bill_fen=facts.pop("total_fen"),
             policy=policy,
-            moved=[move for record in policy for move in record.moved],
+            moved=moves_of(policy),
             account_version=accounts["version"],
             bank_code="ICBC" if split.bank_fen else None,
             **(facts | changes),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from settlement.bootstrap import Base
 from settlement.businessdate import SHANGHAI
+from settlement.cards.model import Coverage
 from settlement.cli.demonstration.city import Bank, Patient, Person, admit_patient, make_up_person
 from settlement.stubs.bankhost.wire import FaultSpec, Match
 from terminal_sdk import Bill, Declined, FeeLine, NotYetKnown, Result, Reversed, Settled, Terminal
@@ -21,6 +23,11 @@ _MEDICINES = (
     ("FC02002", "胸部CT平扫", "B", 28_000),
 )
 _OWN_EXPENSE = ("ZC09009", "进口营养补充剂", "C", 16_800)
+_SCAN = ("FC03003", "磁共振平扫", "A", 68_000)
+_PENSIONER = Coverage(
+    valid_from=dt.date(2018, 4, 1), plan="employees", status="retired", retired_on=dt.date(1999, 6, 30)
+)
+"""Deductible 300.00 a year, then 80 to 90 % by the institution's level."""
 _SMALL_BALANCE_FEN = 1_000
 _IN_DOUBT_WAIT_S = 60.0
 
@@ -101,7 +108,7 @@ def _settled(result: Result, kind: str, wanted: Callable[[Settled], bool]) -> To
     return Told(
         kind,
         "settled",
-        split.current_year_fen + split.carried_over_fen,
+        split.current_year_fen + split.carried_over_fen + split.pooled_fund_fen + split.additional_fund_fen,
         split.bank_fen,
         split.cash_fen,
         result.settlement.receipt_id,
@@ -121,6 +128,18 @@ async def account_pays_all(scene: Scene) -> Told:
     )
     result = await _pay(scene, patient, bill, quoted=True)
     return _settled(result, "account pays all", lambda each: each.split.bank_fen == 0 and each.cash_fen == 0)
+
+
+async def fund_pays(scene: Scene) -> Told:
+    """A plan covers the patient: above the deductible the additional fund pays its ratio."""
+    patient = await admit_patient(
+        scene.base, scene.person(), bank=scene.bank, balances={"current_year": 1_000}, bank_balance_fen=1_000_000
+    )
+    await scene.base.cards.cover(patient.image.card_number, _PENSIONER)
+    bill = scene.bill(_SCAN)
+    bill["visit_type"] = "outpatient"
+    result = await _pay(scene, patient, bill, quoted=True)
+    return _settled(result, "fund pays its ratio", lambda each: each.split.additional_fund_fen > 0)
 
 
 async def account_and_bank(scene: Scene) -> Told:
@@ -211,6 +230,7 @@ Story = Callable[[Scene], Awaitable[Told]]
 STORIES: tuple[Story, ...] = (
     account_pays_all,
     account_and_bank,
+    fund_pays,
     bank_declines_cash,
     own_expense_only,
     legacy_card,

@@ -92,6 +92,38 @@ class StandInEngine:
     async def receipt(self, who: TerminalIdentity, receipt_id: uuid.UUID) -> wire.Receipt:
         return await self._answer("receipt", who, receipt_id, wire.Receipt)
 
+    async def admit(self, who: TerminalIdentity, request: wire.AdmissionRequest) -> wire.Stay:
+        return await self._answer("admit", who, request, wire.Stay)
+
+    async def stay(self, who: TerminalIdentity, stay_id: uuid.UUID) -> wire.Stay:
+        return await self._answer("stay", who, stay_id, wire.Stay)
+
+    async def upload_fees(self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.FeesRequest) -> wire.Stay:
+        return await self._answer("uploadFees", who, (stay_id, request), wire.Stay)
+
+    async def withdraw_fees(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, batch_no: int, request: wire.WithdrawalRequest
+    ) -> wire.Stay:
+        return await self._answer("withdrawFees", who, (stay_id, batch_no, request), wire.Stay)
+
+    async def trial(self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.TrialRequest) -> wire.Quote:
+        return await self._answer("trial", who, (stay_id, request), wire.Quote)
+
+    async def settle_stay(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.StaySettlementRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
+        return await self._answer("settleStay", who, (stay_id, request), wire.Settlement)
+
+    async def deposit(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.DepositRequest, waits: Waits = ALWAYS
+    ) -> wire.Settlement:
+        return await self._answer("deposit", who, (stay_id, request), wire.Settlement)
+
+    async def cancel_stay(
+        self, who: TerminalIdentity, stay_id: uuid.UUID, request: wire.CancellationRequest
+    ) -> wire.Stay:
+        return await self._answer("cancelStay", who, (stay_id, request), wire.Stay)
+
     def ready(self) -> list[str]:
         return self.reasons
 

@@ -20,7 +20,7 @@ SIGNED = [operation for operation in OPERATIONS if operation.authenticated]
 
 
 def path_of(operation: Operation) -> str:
-    path = operation.path.format(settlement_id=ID, reversal_id=ID, refund_id=ID, receipt_id=ID)
+    path = operation.path.format(settlement_id=ID, reversal_id=ID, refund_id=ID, receipt_id=ID, stay_id=ID, batch_no=1)
     return f"{path}?idempotency_key=KEY-0001-0001" if operation.name == "settlementByKey" else path
 
 

@@ -70,17 +70,22 @@ def judge(bill: Bill, insured: Insured, book: PlanBook) -> tuple[Split, list[Pol
     A stay that spans the end of an insurance year or of a plan version is judged piece by piece, in the order of the
     days; in each the person counts as what the person is on its last day. Raises ``NoPlan``.
     """
+    pieces = [bill.lines] if bill.stay is None else _pieces(bill, insured.plan, book)
+    charge = _charge([_judgement(bill, lines, insured, book) for lines in pieces], bill.remainder)
+    return charge.split(), charge.records
+
+
+def _pieces(bill: Bill, plan_code: str, book: PlanBook) -> list[Sequence[FeeLine]]:
+    """The lines of a stay by plan version and insurance year, in the order of their days."""
     pieces: dict[tuple[str, int], list[FeeLine]] = {}
     places: dict[dt.date, tuple[str, int]] = {}
     for line in sorted(bill.lines, key=lambda line: _day(line, bill)):
         day = _day(line, bill)
         if day not in places:
-            plan = book.plan(insured.plan, day)
+            plan = book.plan(plan_code, day)
             places[day] = (plan.version, plan.insurance_year(day))
         pieces.setdefault(places[day], []).append(line)
-    judgements = [_judgement(bill, lines, insured, book) for lines in pieces.values()]
-    charge = _charge(judgements, bill.remainder)
-    return charge.split(), charge.records
+    return list(pieces.values())
 
 
 def _judgement(
@@ -215,10 +220,7 @@ class _Charge:
             total_fen=sum(paid.values()),
             own_expense_fen=self.own_expense_fen,
             **{f"{payer}_fen": fen for payer, fen in paid.items()},
-            parts=[
-                SplitPart(line_no=part.line_no, rule=part.rule, payer=part.payer, amount_fen=part.amount_fen)  # type: ignore[arg-type]
-                for part in self.parts
-            ],
+            parts=msgspec.convert(self.parts, list[SplitPart], from_attributes=True),
         )
 
 

@@ -26,6 +26,7 @@ from settlement.engine.views import (
     buried_reversal,
     insurance_left_out,
     plans_view,
+    receipt_lines,
     refund_view,
     reversal_in_place,
     reversal_view,
@@ -45,7 +46,6 @@ from terminal_sdk.wire import (
     Quote,
     QuoteRequest,
     Receipt,
-    ReceiptLine,
     Refund,
     RefundRequest,
     Reversal,
@@ -312,7 +312,7 @@ class SettlementEngine:
         return row
 
     async def _receipt(self, receipt_id: uuid.UUID, facts: Row) -> Receipt:
-        lines = msgspec.convert(facts["lines"], list[ReceiptLine], strict=False)
+        lines = receipt_lines(facts)
         name = await self._context.cards.patient_name(facts["person_id"])
         number = self._context.vault.card_number.open(facts["card_number_sealed"], facts["person_id"], facts["card_id"])
         split = split_view(facts)

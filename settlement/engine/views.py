@@ -8,7 +8,7 @@ import msgspec
 
 from settlement.engine.declines import DECLINES
 from settlement.ledger.records import Row
-from terminal_sdk.wire import BankPart, Decline, PlanUsed, Refund, Reversal, Settlement, Split, SplitPart
+from terminal_sdk.wire import BankPart, Decline, PlanUsed, ReceiptLine, Refund, Reversal, Settlement, Split, SplitPart
 
 PAYERS = ("pooled_fund", "additional_fund", "current_year", "carried_over", "deposit", "bank", "cash")
 FINAL_STATES = frozenset({"settled", "declined", "reversed"})
@@ -47,6 +47,13 @@ def insurance_left_out(row: Row) -> str | None:
 def plans_view(row: Row) -> list[PlanUsed]:
     """By which plan the bill was judged, or a stay by which ones; none where no plan covered the person."""
     return msgspec.convert(row["policy"] or [], list[PlanUsed])
+
+
+def receipt_lines(row: Row) -> list[ReceiptLine]:
+    """The lines of a receipt; where a plan judged the bill, each with the class by which it was."""
+    judged = {line["line_no"]: line["category"] for record in row["policy"] or () for line in record["lines"]}
+    lines = msgspec.convert(row["lines"], list[ReceiptLine], strict=False)
+    return [msgspec.structs.replace(line, category=judged.get(line.line_no, line.category)) for line in lines]
 
 
 def split_view(row: Row) -> Split:

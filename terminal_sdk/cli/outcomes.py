@@ -66,17 +66,17 @@ def result_lines(result: AnyResult) -> list[str]:
 
 
 def split_rows(split: wire.Split, *, all_payers: bool = False) -> Iterator[tuple[str, str]]:
-    """Who pays what, in yuan; ``all_payers``: those who pay nothing, too."""
-    for label, fen in (
-        ("Pooled fund 统筹基金支付", split.pooled_fund_fen),
-        ("Additional fund 附加基金支付", split.additional_fund_fen),
-        ("Current-year account 当年账户支付", split.current_year_fen),
-        ("Carried-over account 历年账户支付", split.carried_over_fen),
-        ("Deposit 预交金抵扣", split.deposit_fen),
-        ("Bank account 银行卡支付", split.bank_fen),
-        ("Cash 现金", split.cash_fen),
+    """Who pays what, in yuan; ``all_payers``: accounts, bank and cash also where they pay nothing."""
+    for label, fen, always in (
+        ("Pooled fund 统筹基金支付", split.pooled_fund_fen, False),
+        ("Additional fund 附加基金支付", split.additional_fund_fen, False),
+        ("Current-year account 当年账户支付", split.current_year_fen, all_payers),
+        ("Carried-over account 历年账户支付", split.carried_over_fen, all_payers),
+        ("Deposit 预交金抵扣", split.deposit_fen, False),
+        ("Bank account 银行卡支付", split.bank_fen, all_payers),
+        ("Cash 现金", split.cash_fen, all_payers),
     ):
-        if fen or all_payers:
+        if fen or always:
             yield label, money(fen)
     if split.own_expense_fen:
         yield "of it own expense 其中自费(丙类)", money(split.own_expense_fen)

@@ -112,6 +112,8 @@ async def test_the_catalog_has_the_word_on_an_items_class(service: RunningServic
         request = till.settlement(image, VirtualCard(image), [line(12_000)]) | {"visit_type": "outpatient"}
         request["lines"] = [request["lines"][0] | {"item_code": code}]
         paid = await till.call("POST", "/v1/settlements", request)
+        receipt = (await till.call("GET", f"/v1/receipts/{paid.body['receipt_id']}")).body
+    assert [each["category"] for each in receipt["lines"]] == ["B"], "by the catalog, whatever the till said"
     # Above the price ceiling 20.00 and of the rest the self-paid 10.00: the patient's own, whatever is on the account.
     assert _split(paid.body["split"]) == {"current_year": 9_000, "bank": 3_000}
     rules = {part["rule"]: part["amount_fen"] for part in paid.body["split"]["parts"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from settlement.ledger.records import CounterMove, LineFacts, LineShare, PolicyRecord, RefundFacts
 from settlement.policy.book import NoPlan, PlanBook
 from settlement.policy.catalog import Catalog, Item
-from settlement.policy.judge import Bill, Insured, judge, judge_refund, part_of_line, plan_used
+from settlement.policy.judge import Bill, Insured, StayRef, judge, judge_refund, moves_of, part_of_line, plan_used
 from settlement.policy.plan import Person
-from terminal_sdk.wire import FeeLine, RefundLine, Split
+from settlement.policy.split import use_deposit
+from terminal_sdk.wire import FeeLine, RefundLine, Split, StayLine
 
 BOOK = PlanBook.load()
 DAY = dt.date(2019, 8, 1)
@@ -250,3 +252,47 @@ def test_lines_that_are_not_there_are_left_to_the_ledger() -> None:
     assert judge_refund(facts, [RefundLine(line_no=9)], BOOK).shares == []
     whole = judge_refund(facts, [RefundLine(line_no=1, amount_fen=5_000)], BOOK)
     assert whole.shares == [LineShare(line_no=1, payer="bank", amount_fen=1_000)]
+
+
+def test_the_pieces_of_a_stay_share_the_accounts() -> None:
+    """Over the turn of the year: what the first piece took from an account is not there for the second."""
+    retired = Person(status="retired", born_on=dt.date(1950, 1, 1), retired_on=dt.date(2005, 1, 1))
+    fees = [
+        StayLine(line_no=1, item_code="?", item_name="i", category="A", amount_fen=130_000, service_date=DAY),
+        StayLine(
+            line_no=2, item_code="?", item_name="i", category="A", amount_fen=140_000, service_date=dt.date(2020, 7, 1)
+        ),
+    ]
+    bill = Bill(
+        lines=fees,
+        service_date=dt.date(2020, 7, 1),
+        visit_type="inpatient",
+        level=3,
+        items=Catalog(),
+        remainder="bank",
+        stay=StayRef(uuid.UUID(int=1), DAY),
+    )
+    insured = Insured(plan="employees", person=retired, balances={"carried_over": 150_000}, counters={})
+    split, records = judge(bill, insured, BOOK)
+    # 1200.00 deductible in each year, above it 92 %: 1208.00 of the account in the first, what is left in the second.
+    assert paid(split) == {"pooled_fund": 27_600, "carried_over": 150_000, "bank": 92_400}
+    assert [record.balances for record in records] == [{"carried_over": 150_000}, {"carried_over": 29_200}]
+    assert [(move.insurance_year, move.counter, move.fen) for move in moves_of(records)] == [
+        (2019, "pooled_fund", 9_200),
+        (2019, "covered/inpatient", 130_000),
+        (2020, "pooled_fund", 18_400),
+        (2020, "covered/inpatient", 140_000),
+    ]
+
+
+@given(bill=_lines, deposit=st.integers(0, 200_000), remainder=st.sampled_from(["bank", "cash"]))
+def test_a_deposit_pays_what_else_the_patient_would(bill: list[tuple[int, str]], deposit: int, remainder: str) -> None:
+    split, _ = judged([line(n, fen, code) for n, (fen, code) in enumerate(bill, start=1)], remainder=remainder)
+    used = use_deposit(split, deposit)
+    own = split.bank_fen + split.cash_fen
+    assert used.deposit_fen == min(deposit, own)
+    assert used.bank_fen + used.cash_fen == own - used.deposit_fen
+    assert sum(part.amount_fen for part in used.parts) == used.total_fen == split.total_fen
+    assert all(part.amount_fen > 0 for part in used.parts)
+    by_deposit = sum(part.amount_fen for part in used.parts if part.payer == "deposit")
+    assert by_deposit == used.deposit_fen

@@ -42,6 +42,7 @@ class Batcher(Generic[Item, Result]):
         self._lanes = lanes
         self._attempts = attempts
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._lanes_open = 0
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -55,18 +56,24 @@ class Batcher(Generic[Item, Result]):
             raise ServiceError("OVERLOADED", retry_after_ms=1_000)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < self._lanes:
+        if self._lanes_open < self._lanes:
+            self._lanes_open += 1
             task = asyncio.create_task(self._lane())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return await future
 
     async def _lane(self) -> None:
-        # One turn of the loop lets requests that are ready now join the first batch.
-        await asyncio.sleep(0)
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
-            await self._serve(batch)
+        try:
+            # One turn of the loop lets requests that are ready now join the first batch.
+            await asyncio.sleep(0)
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(self._batch_max, len(self._waiting)))]
+                await self._serve(batch)
+        finally:
+            # In the same step as the last look at the queue: when a task tells that it is done, whoever was just served
+            # may have asked for more, and nobody would come for it.
+            self._lanes_open -= 1
 
     async def _serve(self, batch: Batch[Item, Result]) -> None:
         """Together; after a conflict, or where one item spoils it for the others, each alone."""

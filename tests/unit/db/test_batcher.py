@@ -112,3 +112,28 @@ async def test_a_full_queue_refuses() -> None:
     assert refused[:2] == [10, 20]
     assert isinstance(refused[2], ServiceError)
     assert refused[2].code == "OVERLOADED"
+
+
+async def test_what_comes_while_all_lanes_end_is_not_left_waiting() -> None:
+    """Both lanes end in one turn of the loop; whoever was just served asks for more before anything else runs."""
+    gate = asyncio.Event()
+
+    async def run(items: Sequence[int]) -> list[int]:
+        if 3 not in items:
+            await gate.wait()
+        return list(items)
+
+    batcher: Batcher[int, int] = Batcher(run, batch_max=1, lanes=2)
+
+    async def one_more() -> int:
+        await batcher.submit(1)
+        return await batcher.submit(3)
+
+    asking = asyncio.gather(one_more(), batcher.submit(2))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    gate.set()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert asking.done(), "the last one waits for somebody else to come"
+    assert asking.result() == [3, 2]

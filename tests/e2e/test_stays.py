@@ -9,138 +9,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from settlement.cards.model import Coverage
 from settlement.stubs.bankhost.wire import FaultSpec, Match
-from terminal_sdk.card import CardImage, VirtualCard
-from tests.support.raw_terminal import SHANGHAI, Answer, RawTerminal, raw_terminal
-from tests.support.service import HOSPITAL, RunningService, present, running_service
-
-PENSIONER = Coverage(
-    valid_from=dt.date(2018, 1, 1), plan="employees", status="retired", retired_on=dt.date(2005, 6, 30)
-)
-"""In a stay: deductible 1200.00 a year, then the pooled fund pays 92 %; no current-year account."""
-RESIDENT = Coverage(valid_from=dt.date(2018, 1, 1), plan="residents", status="resident")
-TODAY = dt.datetime.now(dt.UTC).astimezone(SHANGHAI).date()
-
-
-def key() -> str:
-    return f"key-{secrets.token_hex(8)}"
-
-
-def fee(number: int, fen: int, day: dt.date = TODAY, category: str = "A") -> dict[str, Any]:
-    facts = {"item_code": f"F{number}", "item_name": "床位费", "category": category, "quantity": "1"}
-    return {"line_no": number, "amount_fen": fen, "service_date": day.isoformat(), **facts}
-
-
-class Ward:
-    """A ward's till with one patient."""
-
-    def __init__(self, service: RunningService, till: RawTerminal, image: CardImage) -> None:
-        self.service, self.till, self.image, self.card = service, till, image, VirtualCard(image)
-        self.stay_id = ""
-        self.stay_no = f"ZY{secrets.token_hex(5)}"
-
-    @property
-    def reference(self) -> dict[str, Any]:
-        return {"card_number": self.image.card_number, "certificate_fingerprint": self.fingerprint}
-
-    @property
-    def fingerprint(self) -> str | None:
-        with present(self.card) as session:
-            return session.read().reference().certificate_fingerprint
-
-    async def post(self, path: str, body: dict[str, Any]) -> Answer:
-        return await self.till.call("POST", f"/v1/stays/{self.stay_id}{path}", body)
-
-    async def admit(self, **changes: Any) -> Answer:
-        body = {
-            "idempotency_key": key(),
-            "stay_no": self.stay_no,
-            "visit_type": "inpatient",
-            "card": self.reference,
-            "admitted_on": (TODAY - dt.timedelta(days=300)).isoformat(),
-        }
-        answer = await self.till.call("POST", "/v1/stays", body | changes)
-        if answer.status == 200:
-            self.stay_id = answer.body["stay_id"]
-        return answer
-
-    async def upload(self, *fees: dict[str, Any], **changes: Any) -> Answer:
-        body = {"idempotency_key": key(), "lines": list(fees), "total_fen": sum(each["amount_fen"] for each in fees)}
-        return await self.post("/fees", body | changes)
-
-    async def view(self) -> dict[str, Any]:
-        body: dict[str, Any] = (await self.till.call("GET", f"/v1/stays/{self.stay_id}")).body
-        return body
-
-    async def trial(self, **changes: Any) -> Answer:
-        return await self.post("/trial", {"card": self.reference} | changes)
-
-    def settlement(self, part: str, total_fen: int, **changes: Any) -> dict[str, Any]:
-        names = {"visit_no": self.stay_no, "total_fen": total_fen, "now": dt.datetime.now(dt.UTC)}
-        with present(self.card) as session:
-            proof = session.prove(terminal_id=self.till.terminal_id, agreed=f"ceiling:{total_fen}", **names)
-            block = session.pin_block(self.image.pin, self.till.pin_key) if self.image.pan else None
-        return {
-            "idempotency_key": key(),
-            "part": part,
-            "card": self.reference,
-            "total_fen": total_fen,
-            "proof": msgspec.to_builtins(proof),
-            "bank_ceiling_fen": total_fen,
-            "pin_block": None if block is None else block.hex(),
-        } | changes
-
-    async def settle(self, part: str, total_fen: int, **changes: Any) -> Answer:
-        return await self.post("/settlements", self.settlement(part, total_fen, **changes))
-
-    async def deposit(self, fen: int, **changes: Any) -> Answer:
-        request = self.settlement("final", fen)
-        body = {name: request[name] for name in ("idempotency_key", "card", "proof", "pin_block")}
-        return await self.post("/deposits", body | {"amount_fen": fen} | changes)
-
-    async def refund(self, settlement: Answer, *lines: tuple[int, int | None]) -> Answer:
-        wanted = [{"line_no": number, "amount_fen": fen} for number, fen in lines]
-        body = {"idempotency_key": key(), "lines": wanted}
-        answer = await self.till.call("POST", f"/v1/settlements/{settlement.body['settlement_id']}/refunds", body)
-        await self.service.until_final()
-        return answer
-
-    async def reverse(self, settlement: Answer) -> Answer:
-        path = f"/v1/settlements/{settlement.body['settlement_id']}/reversal"
-        answer = await self.till.call("POST", path, {"idempotency_key": key()})
-        await self.service.until_final()
-        return answer
-
-    async def counters(self) -> dict[tuple[int, str], int]:
-        person = (await self.service.base.cards.load(self.image.card_number)).person_id
-        rows = await self.service.base.pool.fetch("select * from accumulator where person_id = $1 and fen > 0", person)
-        return {(row["insurance_year"], row["counter"]): row["fen"] for row in rows}
-
-
-async def _ward(
-    service: RunningService, till: RawTerminal, coverage: Coverage | None = PENSIONER, **money: int
-) -> Ward:
-    image = await service.issue_card(**money)
-    assert await service.base.cards.cover(image.card_number, coverage)
-    return Ward(service, till, image)
-
-
-def _split(body: dict[str, Any]) -> dict[str, int]:
-    payers = ("pooled_fund", "additional_fund", "current_year", "carried_over", "deposit", "bank", "cash")
-    return {payer: body[f"{payer}_fen"] for payer in payers if body[f"{payer}_fen"]}
-
-
-def _year(day: dt.date) -> int:
-    return day.year - ((day.month, day.day) < (7, 1))
+from tests.support.raw_terminal import raw_terminal
+from tests.support.service import HOSPITAL, RunningService, running_service
+from tests.support.ward import RESIDENT, TODAY, fee, insurance_year, key, payers_of, ward_of
 
 
 async def test_from_admission_over_fees_and_trial_to_discharge(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, current_year_fen=70_000, carried_over_fen=50_000, bank_fen=900_000)
+        ward = await ward_of(service, till, current_year_fen=70_000, carried_over_fen=50_000, bank_fen=900_000)
         admitted = await ward.admit()
         assert (admitted.status, admitted.body["state"], admitted.body["open_fen"]) == (200, "admitted", 0)
         await ward.upload(fee(1, 100_000), fee(2, 20_000))
@@ -148,11 +27,11 @@ async def test_from_admission_over_fees_and_trial_to_discharge(service: RunningS
         quote = (await ward.trial()).body
         # 1200.00 deductible, 500.00 of it carried over; of 500.00 the pooled fund pays 92 %; class C is the patient's.
         shares = {"pooled_fund": 46_000, "carried_over": 50_000, "bank": 77_000}
-        assert _split(quote["split"]) == shares
+        assert payers_of(quote["split"]) == shares
         assert quote["plans"][0]["rule"] == "inpatient/retired"
         assert (await ward.view())["state"] == "admitted", "a trial changes nothing"
         final = await ward.settle("final", 173_000)
-        assert (final.status, final.body["state"], _split(final.body["split"])) == (200, "settled", shares)
+        assert (final.status, final.body["state"], payers_of(final.body["split"])) == (200, "settled", shares)
         stay = await ward.view()
         receipt = (await till.call("GET", f"/v1/receipts/{final.body['receipt_id']}")).body
     assert (stay["state"], stay["open_lines"], stay["open_fen"]) == ("discharged", 0, 0)
@@ -162,7 +41,7 @@ async def test_from_admission_over_fees_and_trial_to_discharge(service: RunningS
     ]
     assert "统筹基金支付" in receipt["text"]
     assert [each["line_no"] for each in receipt["lines"]] == [1, 2, 3, 4]
-    year = _year(TODAY)
+    year = insurance_year(TODAY)
     assert await ward.counters() == {(year, "covered/inpatient"): 170_000, (year, "pooled_fund"): 46_000}
     assert await service.live_debits(ward.image) == [77_000]
 
@@ -170,10 +49,10 @@ async def test_from_admission_over_fees_and_trial_to_discharge(service: RunningS
 async def test_interim_then_final_and_each_taken_back(service: RunningService) -> None:
     early, late = TODAY - dt.timedelta(days=2), TODAY
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=9_000_000)
+        ward = await ward_of(service, till, bank_fen=9_000_000)
         await ward.admit()
         await ward.upload(fee(1, 150_000, early), fee(2, 10_000, late))
-        assert _split((await ward.trial(through=early.isoformat())).body["split"]) == {
+        assert payers_of((await ward.trial(through=early.isoformat())).body["split"]) == {
             "pooled_fund": 27_600,
             "bank": 122_400,
         }
@@ -181,7 +60,7 @@ async def test_interim_then_final_and_each_taken_back(service: RunningService) -
         assert (interim.body["state"], (await ward.view())["state"]) == ("settled", "admitted")
         assert (await ward.upload(fee(3, 5_000))).status == 200
         final = await ward.settle("final", 15_000)
-        assert _split(final.body["split"]) == {"pooled_fund": 13_800, "bank": 1_200}, "the deductible was met before"
+        assert payers_of(final.body["split"]) == {"pooled_fund": 13_800, "bank": 1_200}, "the deductible was met before"
         assert (await ward.upload(fee(4, 1))).code == "STAY_DISCHARGED"
         # Back to the ward: the final settlement is taken back, then the interim one.
         await ward.reverse(final)
@@ -192,14 +71,14 @@ async def test_interim_then_final_and_each_taken_back(service: RunningService) -
         assert (await ward.view())["open_fen"] == 165_000
         assert await ward.counters() == {}
         once_more = await ward.settle("final", 165_000)
-        assert _split(once_more.body["split"]) == {"pooled_fund": 41_400, "bank": 123_600}
+        assert payers_of(once_more.body["split"]) == {"pooled_fund": 41_400, "bank": 123_600}
     live = [fen for fen in await service.live_debits(ward.image) if fen]
     assert live == [123_600]
 
 
 async def test_fees_and_admission_are_taken_back(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000)
+        ward = await ward_of(service, till, bank_fen=900_000)
         await ward.admit()
         await ward.upload(fee(1, 1_000))
         await ward.upload(fee(2, 2_000), fee(3, 3_000))
@@ -223,12 +102,12 @@ async def test_fees_and_admission_are_taken_back(service: RunningService) -> Non
 
 async def test_the_same_key_gives_the_first_answer(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000)
+        ward = await ward_of(service, till, bank_fen=900_000)
         names = {"idempotency_key": key()}
         first = await ward.admit(**names)
         assert (await ward.admit(**names)).body == first.body
         assert (await ward.admit(**names, visit_type="home_sickbed")).code == "IDEMPOTENCY_KEY_REUSED"
-        other = await _ward(service, till)
+        other = await ward_of(service, till)
         other.stay_no = ward.stay_no
         assert (await other.admit()).code == "STAY_NUMBER_USED"
         batch = {"idempotency_key": key()}
@@ -245,7 +124,7 @@ async def test_the_same_key_gives_the_first_answer(service: RunningService) -> N
 
 async def test_two_final_settlements_at_once_settle_once(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000)
+        ward = await ward_of(service, till, bank_fen=900_000)
         await ward.admit()
         await ward.upload(fee(1, 1_000))
         requests = [ward.settlement("final", 1_000) for _ in range(6)]
@@ -265,7 +144,7 @@ async def test_two_final_settlements_at_once_settle_once(service: RunningService
 
 async def test_a_declined_final_settlement_leaves_the_stay_open(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=10)
+        ward = await ward_of(service, till, bank_fen=10)
         await ward.admit()
         await ward.upload(fee(1, 130_000))
         declined = await ward.settle("final", 130_000)
@@ -273,12 +152,15 @@ async def test_a_declined_final_settlement_leaves_the_stay_open(service: Running
         assert (declined.body["state"], stay["state"], stay["open_fen"]) == ("declined", "admitted", 130_000)
         assert await ward.counters() == {}
         cash = await ward.settle("final", 130_000, remainder="cash")
-        assert (cash.body["state"], _split(cash.body["split"])) == ("settled", {"pooled_fund": 9_200, "cash": 120_800})
+        assert (cash.body["state"], payers_of(cash.body["split"])) == (
+            "settled",
+            {"pooled_fund": 9_200, "cash": 120_800},
+        )
 
 
 async def test_while_the_final_settlement_is_open_the_stay_is_discharging(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000)
+        ward = await ward_of(service, till, bank_fen=900_000)
         await ward.admit()
         await ward.upload(fee(1, 1_000))
         match = Match(mti="0200", pan=ward.image.pan)
@@ -294,12 +176,12 @@ async def test_a_stay_over_the_end_of_the_insurance_year_is_judged_by_both_years
     turn = dt.date(TODAY.year if (TODAY.month, TODAY.day) >= (7, 1) else TODAY.year - 1, 7, 1)
     before, after = turn - dt.timedelta(days=1), turn
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=9_000_000)
+        ward = await ward_of(service, till, bank_fen=9_000_000)
         await ward.admit(admitted_on=before.isoformat())
         await ward.upload(fee(1, 130_000, before), fee(2, 140_000, after))
         final = await ward.settle("final", 270_000)
         # Each year has its deductible of 1200.00; above it 92 %.
-        assert _split(final.body["split"]) == {"pooled_fund": 9_200 + 18_400, "bank": 242_400}
+        assert payers_of(final.body["split"]) == {"pooled_fund": 9_200 + 18_400, "bank": 242_400}
         assert [used["insurance_year"] for used in final.body["plans"]] == [turn.year - 1, turn.year]
         assert await ward.counters() == {
             (turn.year - 1, "covered/inpatient"): 130_000,
@@ -310,17 +192,17 @@ async def test_a_stay_over_the_end_of_the_insurance_year_is_judged_by_both_years
         refund = {"idempotency_key": key(), "lines": [{"line_no": 1, "amount_fen": 65_000}]}
         path = f"/v1/settlements/{final.body['settlement_id']}"
         given = await till.call("POST", f"{path}/refunds", refund)
-        assert _split(given.body["returned"]) == {"pooled_fund": 9_200, "bank": 55_800}
+        assert payers_of(given.body["returned"]) == {"pooled_fund": 9_200, "bank": 55_800}
         await service.until_final()
         await ward.reverse(final)
     assert await ward.counters() == {}
 
 
 async def test_a_residents_stay_over_the_end_of_the_year_has_one_deductible(service: RunningService) -> None:
-    turn = dt.date(_year(TODAY), 7, 1)
+    turn = dt.date(insurance_year(TODAY), 7, 1)
     before = turn - dt.timedelta(days=1)
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, RESIDENT, bank_fen=9_000_000)
+        ward = await ward_of(service, till, RESIDENT, bank_fen=9_000_000)
         await ward.admit(admitted_on=before.isoformat())
         await ward.upload(fee(1, 20_000, before), fee(2, 20_000, turn))
         final = await ward.settle("final", 40_000)
@@ -337,7 +219,7 @@ async def test_a_residents_stay_over_the_end_of_the_year_has_one_deductible(serv
 
 async def test_a_residents_deductible_is_of_each_stay(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, RESIDENT, bank_fen=9_000_000)
+        ward = await ward_of(service, till, RESIDENT, bank_fen=9_000_000)
         splits = []
         for _ in range(2):
             ward.stay_no = f"ZY{secrets.token_hex(5)}"
@@ -346,7 +228,7 @@ async def test_a_residents_deductible_is_of_each_stay(service: RunningService) -
             interim = await ward.settle("interim", 40_000)
             await ward.upload(fee(2, 10_000))
             final = await ward.settle("final", 10_000)
-            splits.append([_split(each.body["split"]) for each in (interim, final)])
+            splits.append([payers_of(each.body["split"]) for each in (interim, final)])
     # Level 3: 300.00 of each stay, then 60 % (70 % from 60 on): 100.00 of the first bill, all of the second.
     assert splits[0] == splits[1]
     fund = splits[0][0]["pooled_fund"]
@@ -367,7 +249,7 @@ async def test_a_residents_deductible_is_of_each_stay(service: RunningService) -
 )
 async def test_bad_requests_change_nothing(service: RunningService, path: str, body: dict[str, Any], code: str) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000)
+        ward = await ward_of(service, till, bank_fen=900_000)
         await ward.admit()
         await ward.upload(fee(1, 1_000))
         before = await ward.view()
@@ -378,7 +260,7 @@ async def test_bad_requests_change_nothing(service: RunningService, path: str, b
 
 async def test_fees_outside_the_stay_or_twice_are_refused(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till)
+        ward = await ward_of(service, till)
         assert (await ward.admit(admitted_on=(TODAY + dt.timedelta(days=1)).isoformat())).code == (
             "SERVICE_DATE_OUT_OF_RANGE"
         )
@@ -389,7 +271,7 @@ async def test_fees_outside_the_stay_or_twice_are_refused(service: RunningServic
         assert (await ward.upload(fee(1, 5), total_fen=6)).code == "LINES_DO_NOT_ADD_UP"
         assert (await ward.trial()).code == "STAY_EMPTY"
         assert (await ward.view())["batches"] == []
-        stranger = await _ward(service, till)
+        stranger = await ward_of(service, till)
         await ward.upload(fee(1, 5))
         assert (await ward.trial(card=stranger.reference)).code == "STAY_CARD_OTHER"
         other_house = await service.enrolled()
@@ -407,7 +289,7 @@ async def test_twenty_thousand_lines_settle_at_once(
 
 async def _twenty_thousand_lines(service: RunningService) -> None:
     async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=900_000_000)
+        ward = await ward_of(service, till, bank_fen=900_000_000)
         await ward.admit()
         for start in range(1, 20_001, 2_500):
             numbers = range(start, start + 2_500)
@@ -419,76 +301,7 @@ async def _twenty_thousand_lines(service: RunningService) -> None:
         total = (await ward.view())["open_fen"]
         final = await ward.settle("final", total, wait_ms=30_000)
         assert (final.status, final.body["state"]) == (200, "settled"), final.body["decline"]
-        assert sum(_split(final.body["split"]).values()) == total
+        assert sum(payers_of(final.body["split"]).values()) == total
         assert len({part["line_no"] for part in final.body["split"]["parts"]}) == 20_000
         await ward.reverse(final)
     assert await ward.counters() == {}
-
-
-async def test_a_deposit_is_taken_at_admission_and_offset_at_the_end(service: RunningService) -> None:
-    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=9_000_000)
-        await ward.admit()
-        deposit = await ward.deposit(100_000)
-        assert (deposit.body["state"], _split(deposit.body["split"])) == ("settled", {"bank": 100_000})
-        more = await ward.deposit(50_000)
-        assert ((await ward.view())["state"], (await ward.view())["deposit_left_fen"]) == ("admitted", 150_000)
-        await ward.upload(fee(1, 30_000))
-        interim = await ward.settle("interim", 30_000)
-        assert _split(interim.body["split"]) == {"deposit": 30_000}
-        await ward.upload(fee(2, 100_000))
-        trial = (await ward.trial()).body
-        final = await ward.settle("final", 100_000)
-        # 900.00 are left of the deductible, of the rest the patient pays 8 %.
-        assert _split(final.body["split"]) == _split(trial["split"]) == {"pooled_fund": 9_200, "deposit": 90_800}
-        receipt = (await till.call("GET", f"/v1/receipts/{final.body['receipt_id']}")).body
-        assert "预交金抵扣" in receipt["text"]
-        stay = await ward.view()
-        assert (stay["state"], stay["deposit_left_fen"]) == ("discharged", 29_200)
-        # What is left goes back; more does not, while the bills stand.
-        assert (await ward.refund(more, (99_002, 29_201))).code == "DEPOSIT_IN_USE"
-        assert (await ward.reverse(more)).code == "DEPOSIT_IN_USE"
-        assert (await ward.refund(more, (99_002, 29_200))).body["returned"]["bank_fen"] == 29_200
-        assert (await ward.view())["deposit_left_fen"] == 0
-    assert sorted(item.amount_fen for item in await service.bank_books(ward.image) if item.kind == "debit") == [
-        50_000,
-        100_000,
-    ]
-
-
-async def test_bills_that_used_a_deposit_are_taken_back_into_it(service: RunningService) -> None:
-    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        ward = await _ward(service, till, bank_fen=9_000_000)
-        await ward.admit()
-        deposit = await ward.deposit(50_000)
-        await ward.upload(fee(1, 40_000), fee(2, 30_000, category="C"))
-        final = await ward.settle("final", 70_000)
-        assert _split(final.body["split"]) == {"deposit": 50_000, "bank": 20_000}
-        given = await ward.refund(final, (2, None))
-        assert _split(given.body["returned"]) == {"deposit": 10_000, "bank": 20_000}, "the bank's share goes back first"
-        assert (await ward.view())["deposit_left_fen"] == 10_000
-        await ward.reverse(final)
-        assert ((await ward.view())["state"], (await ward.view())["deposit_left_fen"]) == ("admitted", 50_000)
-        assert (await ward.reverse(deposit)).body["state"] in {"reversing", "reversed"}
-        assert (await ward.view())["deposit_left_fen"] == 0
-        await ward.post("/fees/1/withdrawal", {"idempotency_key": key()})
-        assert (await ward.post("/cancellation", {"idempotency_key": key()})).body["state"] == "cancelled"
-    assert await service.live_debits(ward.image) == []
-
-
-async def test_a_deposit_needs_a_bank_account_and_an_open_stay(service: RunningService) -> None:
-    async with raw_terminal(service.base_url, await service.enrolled(HOSPITAL)) as till:
-        image = await service.issue_card(bank_fen=1_000, activate="social")
-        ward = Ward(service, till, image)
-        await ward.admit()
-        assert (await ward.deposit(100)).code == "FINANCIAL_NOT_ACTIVE"
-        other = await _ward(service, till, bank_fen=1_000)
-        await other.admit()
-        assert (await other.deposit(1_001)).body["state"] == "declined"
-        names = {"idempotency_key": key()}
-        first = await other.deposit(500, **names)
-        assert (await other.deposit(500, **names)).body == first.body
-        assert (await other.view())["deposit_left_fen"] == 500
-        await other.upload(fee(1, 500))
-        assert _split((await other.settle("final", 500)).body["split"]) == {"deposit": 500}
-        assert (await other.deposit(10)).code == "STAY_CHANGED"

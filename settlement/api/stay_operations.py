@@ -138,6 +138,7 @@ STAY_OPERATIONS: tuple[Operation, ...] = (
             "STAY_CHANGED",
             "STAY_CARD_OTHER",
             "STAY_CANCELLED",
+            "STAY_DISCHARGED",
             "NO_BANK_ACCOUNT",
             "FINANCIAL_NOT_ACTIVE",
             "FINANCIAL_FROZEN",

@@ -203,9 +203,12 @@ class Stays:
         stay = await self._stay(who, stay_id)
         if stay.cancelled_at is not None:
             raise ServiceError("STAY_CANCELLED")
+        deposits = await self._book.deposits(stay)
+        if deposits["discharged"]:
+            raise ServiceError("STAY_DISCHARGED")
         # Two tills that ask for one deposit under two keys ask for the same line, which is settled once.
         line = FeeLine(
-            line_no=DEPOSIT_LINES_FROM + await self._book.deposits_asked(stay),
+            line_no=DEPOSIT_LINES_FROM + deposits["asked"],
             item_code="DEPOSIT",
             item_name="住院预交金",
             category="C",

@@ -148,11 +148,11 @@ class StayBook:
         lines = [StayLine(**dict(row)) for row in rows]
         return OpenStay(Admission(**dict(fresh)), lines, deposits["left_fen"])
 
-    async def deposits_asked(self, stay: Admission) -> int:
-        """How many deposits of a stay were ever held, those that did not come to stand included."""
-        row = await self._pool.fetchrow(SQL["deposits"], stay.person_id, stay.stay_id)
-        assert row is not None  # noqa: S101 - one row always
-        return int(row["asked"])
+    async def deposits(self, stay: Admission) -> Row:
+        """``asked``: how many deposits of a stay were ever held, those that did not come to stand included ·
+        ``discharged``: whether the final settlement is open or stands.
+        """
+        return await self._pool.fetchrow(SQL["deposits"], stay.person_id, stay.stay_id)
 
     async def summary(self, stay: Admission) -> Row:
         """Batches, sums and settlements of a stay."""

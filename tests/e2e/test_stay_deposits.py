@@ -75,4 +75,4 @@ async def test_a_deposit_needs_a_bank_account_and_an_open_stay(service: RunningS
         assert (await other.view())["deposit_left_fen"] == 500
         await other.upload(fee(1, 500))
         assert payers_of((await other.settle("final", 500)).body["split"]) == {"deposit": 500}
-        assert (await other.deposit(10)).code == "STAY_CHANGED"
+        assert (await other.deposit(10)).code == "STAY_DISCHARGED"

@@ -27,9 +27,10 @@ where d.institution_id = $1 and d.saga_id = $2 and d.kind = 'stay';
 select line_no, service_date, item_code, item_name, category, amount_fen, quantity from open_stay_lines($1, $2, $3);
 
 -- name: deposits
--- How many deposits were ever asked for, and what of them is left (fen).
+-- How many deposits were ever asked for, what of them is left (fen), and whether the final settlement is open or stands.
 select (select count(*) from stay_settlement x where x.person_id = $1 and x.stay_id = $2 and x.part = 'deposit') as asked,
-       deposit_left($1, $2) as left_fen;
+       deposit_left($1, $2) as left_fen,
+       exists (select from standing_stay_settlements($1, $2) x where x.part = 'final') as discharged;
 
 -- name: summary
 -- Batches, sums in fen, and the settlements that are open or stand.
